@@ -1,0 +1,52 @@
+//! The table of error codes: name, exit number, meaning.
+//!
+//! Names and numbers are a promise to scripts: add rows, never renumber.
+
+/// One kind of failure.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Code {
+    /// Stable name, `area::what`.
+    pub name: &'static str,
+    /// Exit number of the process; 2 is left to the command line parser.
+    pub exit: u8,
+    /// One sentence for the documentation.
+    pub meaning: &'static str,
+}
+
+macro_rules! codes {
+    ($($ident:ident = $exit:literal $name:literal $meaning:literal;)*) => {
+        $(#[doc = $meaning] pub const $ident: &Code = &Code { name: $name, exit: $exit, meaning: $meaning };)*
+        /// Every code, in the order of the documentation.
+        pub const CODES: &[&Code] = &[$($ident),*];
+    };
+}
+
+codes! {
+    IO = 10 "io::failed" "a file or directory could not be read or written";
+    DISK_FULL = 11 "io::disk_full" "the disk or quota is full";
+    NOT_WRITABLE = 12 "io::not_writable" "a file or directory must be writable and is not";
+    PIN_INVALID = 20 "vendor::pin_invalid" "`vendor/llama.cpp.toml` cannot be read, or names a commit or tree that does not exist";
+    UNREACHABLE = 21 "vendor::unreachable" "no mirror of the pinned source could be reached";
+    TREE_MISMATCH = 22 "vendor::tree_mismatch" "a source tree is not the pinned one";
+    ARCHIVE_INVALID = 23 "fetch::archive_invalid" "an archive is truncated, too large, or tries to write outside its directory";
+    PATCH_FAILED = 24 "vendor::patch_failed" "a patch of ours no longer fits the pinned source";
+    DIGEST_MISMATCH = 25 "fetch::digest_mismatch" "downloaded bytes do not have the expected digest";
+    TOOL_MISSING = 30 "build::tool_missing" "a tool that the build needs is missing or too old";
+    TOOL_FETCH = 31 "build::tool_fetch" "a build tool could not be fetched";
+    FLAG_REFUSED = 32 "build::flag_refused" "a build flag is refused because it gives a broken or dishonest build";
+    COMPILE_FAILED = 33 "build::compile_failed" "llama.cpp did not compile";
+    GATE_FAILED = 34 "build::gate_failed" "a finished build failed one of our checks";
+    NO_SUCH_BUILD = 40 "store::no_such_build" "no installed build has this id";
+    BUILD_ACTIVE = 41 "store::build_active" "the build is the active one";
+    BUILD_CORRUPT = 42 "store::build_corrupt" "an installed build, its `build_info.json` or its tuning is damaged";
+    SCHEMA_NEWER = 43 "store::schema_newer" "a file was written by a newer Caravan";
+    NO_ROLLBACK = 44 "store::no_rollback" "there is no earlier build to go back to";
+    SMOKE_FAILED = 45 "store::smoke_failed" "a tool of a build does not run on this machine";
+    MODEL_UNREADABLE = 50 "model::unreadable" "a model does not exist, is not a file or cannot be read";
+    MODEL_INVALID = 51 "model::invalid" "a file is not a GGUF model, or is damaged or truncated";
+    THREADS_INVALID = 52 "host::threads_invalid" "a thread count is zero or more than this machine can use";
+    BENCH_FAILED = 60 "measure::bench_failed" "a benchmark run failed";
+    PROCESS_FAILED = 61 "process::failed" "a child process could not be started, ran too long or failed";
+    CHECK_FAILED = 70 "check::failed" "generated files are stale or a test step failed";
+    INTERRUPTED = 130 "interrupted" "stopped by Ctrl-C or SIGTERM; nothing was left half-written";
+}

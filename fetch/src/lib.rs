@@ -1,0 +1,2 @@
+//! Verified downloads and safe extraction: the pinned source tree of llama.cpp.
+#![forbid(unsafe_code)]

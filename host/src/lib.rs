@@ -1,0 +1,2 @@
+//! What this machine is: CPU features, topology, CPU budget, memory.
+#![forbid(unsafe_code)]

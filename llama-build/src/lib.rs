@@ -1,0 +1,2 @@
+//! How llama.cpp is compiled: build plans, the cmake driver, gates.
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! Drives llama-bench, measures read bandwidth, and keeps the statistics honest.
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! Installed builds side by side, activated atomically.
+#![forbid(unsafe_code)]

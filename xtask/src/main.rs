@@ -1,0 +1,3 @@
+//! The CLI of the repository.
+#![forbid(unsafe_code)]
+fn main() {}
