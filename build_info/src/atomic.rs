@@ -1,0 +1,28 @@
+//! Files that are whole or absent.
+
+use std::fs::{File, Permissions};
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use diagnostic::{Error, Result};
+
+/// Writes `path` so that a reader sees the old content or the new, also after a crash or a full disk: a temporary file
+/// `.<name>.*` in the same directory is written, synced and renamed. The directory must exist.
+///
+/// # Errors
+/// The file cannot be written; what was there stays.
+pub fn write_atomic(path: &Path, content: &[u8]) -> Result<()> {
+    let fail = |source| Error::io("cannot write", path, source);
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let mut file = tempfile::Builder::new()
+        .prefix(&format!(".{name}."))
+        // The umask takes its share, as for any new file.
+        .permissions(Permissions::from_mode(0o666))
+        .tempfile_in(directory)
+        .map_err(fail)?;
+    file.write_all(content).and_then(|()| file.as_file().sync_all()).map_err(fail)?;
+    file.persist(path).map_err(|error| fail(error.error))?;
+    File::open(directory).and_then(|directory| directory.sync_all()).map_err(fail)
+}

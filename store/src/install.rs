@@ -1,0 +1,202 @@
+//! From a staged build to the active one: look (digests, id), plan (add, replace, keep), execute (rename, flip).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use build_info::{BuildId, BuildInfo, Sha256Digest};
+use diagnostic::{Error, Result, codes};
+use process::interrupt;
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::io::Errno;
+use tempfile::TempDir;
+
+use crate::layout::{INFO, STAGING};
+use crate::remove::{discard, remove};
+use crate::smoke::{self, SmokePlan};
+use crate::tree::{self, Node};
+use crate::{Activation, Store, Writer};
+
+/// A build that is being put together, on the store's own filesystem. Dropped without
+/// [`commit`](Writer::commit), it is removed.
+#[derive(Debug)]
+pub struct Staging {
+    directory: TempDir,
+}
+
+impl Staging {
+    /// The directory of the future build, with empty `bin/`, `lib/` and `share/` to begin with.
+    pub fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Where the tools go.
+    pub fn bin(&self) -> PathBuf {
+        self.path().join("bin")
+    }
+
+    /// Where libraries and CPU backends go.
+    pub fn lib(&self) -> PathBuf {
+        self.path().join("lib")
+    }
+
+    /// Where licences and the like go.
+    pub fn share(&self) -> PathBuf {
+        self.path().join("share")
+    }
+}
+
+/// What a commit did to the files of the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The build is new.
+    Added,
+    /// The build was there, damaged; its files were replaced.
+    Repaired,
+    /// The very same build was there; the staged copy was dropped.
+    AlreadyInstalled,
+}
+
+/// A finished commit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    /// What happened to the files.
+    pub outcome: Outcome,
+    /// The build that is active now, and the one that was before.
+    pub activation: Activation,
+}
+
+/// What a commit will do.
+#[derive(Debug)]
+struct Plan {
+    id: BuildId,
+    outcome: Outcome,
+}
+
+impl Writer<'_> {
+    /// An empty build to fill.
+    ///
+    /// # Errors
+    /// The store cannot be written, or its `bin` or `lib` is not ours.
+    pub fn stage(&self) -> Result<Staging> {
+        self.ensure_links()?;
+        let builds = self.store.builds();
+        let directory = temporary_directory(&builds)?;
+        let staging = Staging { directory };
+        for part in [staging.bin(), staging.lib(), staging.share()] {
+            fs::create_dir(&part).map_err(|error| Error::io("cannot create", &part, error))?;
+        }
+        Ok(staging)
+    }
+
+    /// Installs and activates a staged build: digests every file (`info.digests` is set here), runs every tool once,
+    /// syncs, renames, flips `current`.
+    ///
+    /// The id comes from `info` and the content: the same files give the same id. Is such a build already installed and
+    /// intact, it is only activated; is it damaged, it is replaced.
+    ///
+    /// # Errors
+    /// The staged files cannot be a build ([`codes::GATE_FAILED`]), a tool does not run ([`codes::SMOKE_FAILED`]), the
+    /// disk is full, or we were interrupted. The active build stays as it was and the staged files are removed.
+    pub fn commit(&self, staging: Staging, info: BuildInfo, smoke: &SmokePlan) -> Result<Receipt> {
+        let digests = digests(staging.path())?;
+        every_tool_is_tried(&digests, smoke)?;
+        let plan = plan(self.store, &info, &digests)?;
+        if plan.outcome != Outcome::AlreadyInstalled {
+            // Not in the staged directory: a tool that leaves a file behind would make it part of the build.
+            let workdir = temporary_directory(&self.store.builds())?;
+            smoke::run(staging.path(), smoke, workdir.path())?;
+            seal(&staging, &BuildInfo { digests, ..info })?;
+            // The last chance to leave without a trace.
+            interrupt::check()?;
+            publish(self.store, staging, &plan)?;
+        }
+        let activation = self.activate(&plan.id)?;
+        Ok(Receipt { outcome: plan.outcome, activation })
+    }
+}
+
+fn temporary_directory(builds: &Path) -> Result<TempDir> {
+    tempfile::Builder::new()
+        .prefix(STAGING)
+        // The umask takes its share: others may run what is installed for all.
+        .permissions(Permissions::from_mode(0o777))
+        .tempdir_in(builds)
+        .map_err(|error| Error::io("cannot write in", builds, error))
+}
+
+fn digests(root: &Path) -> Result<BTreeMap<String, Sha256Digest>> {
+    let digest = |(path, node): (String, Node)| match node {
+        Node::File => Ok((path.clone(), tree::digest(&root.join(path))?)),
+        Node::Foreign(why) => Err(Error::new(codes::GATE_FAILED, format!("`{path}` cannot be part of a build: {why}"))),
+    };
+    tree::walk(root)?.into_iter().map(digest).collect()
+}
+
+/// No tool reaches the store untried.
+fn every_tool_is_tried(digests: &BTreeMap<String, Sha256Digest>, smoke: &SmokePlan) -> Result<()> {
+    let tools: BTreeSet<&str> = digests.keys().filter_map(|path| path.strip_prefix("bin/")).collect();
+    let tried: BTreeSet<&str> = smoke.tools.iter().map(|smoke| smoke.tool.as_str()).collect();
+    let refused = |message: String| Err(Error::new(codes::GATE_FAILED, message));
+    if let Some(tool) = tools.difference(&tried).next() {
+        return refused(format!("nothing says how to try the tool `{tool}`"));
+    }
+    if let Some(tool) = tried.difference(&tools).next() {
+        return refused(format!("the build lacks the tool `{tool}`"));
+    }
+    if tools.is_empty() {
+        return refused("the build has no tools".to_owned());
+    }
+    Ok(())
+}
+
+fn plan(store: &Store, info: &BuildInfo, digests: &BTreeMap<String, Sha256Digest>) -> Result<Plan> {
+    let content = tree::content(digests);
+    let id = BuildId::new(info.build_type, &info.llama_version, &info.llama_commit, &content)
+        .map_err(|error| Error::new(codes::GATE_FAILED, format!("the build has no id: {error}")).source(error))?;
+    let outcome = if store.build(&id).symlink_metadata().is_err() {
+        Outcome::Added
+    } else {
+        match store.ensure_intact(&id) {
+            Ok(()) => Outcome::AlreadyInstalled,
+            // Ours to keep: a newer program wrote it, an interrupt ends us, an unreadable disk is not repaired by writing.
+            Err(error) if error.code() != codes::BUILD_CORRUPT => return Err(error),
+            Err(_) => Outcome::Repaired,
+        }
+    };
+    Ok(Plan { id, outcome })
+}
+
+/// Adds the build information and brings everything to the disk.
+fn seal(staging: &Staging, info: &BuildInfo) -> Result<()> {
+    info.write(&staging.path().join(INFO))?;
+    tree::sync(staging.path())
+}
+
+/// Renames the staged build to its place.
+fn publish(store: &Store, staging: Staging, plan: &Plan) -> Result<()> {
+    let Staging { directory } = staging;
+    let target = store.build(&plan.id);
+    let fail = |error| Error::io("cannot write", &target, error);
+    if plan.outcome == Outcome::Repaired {
+        // Exchanged, because the damaged build may be the active one.
+        match renameat_with(CWD, directory.path(), CWD, &target, RenameFlags::EXCHANGE) {
+            Ok(()) => {
+                tree::sync_one(&store.builds())?;
+                // The damaged build has the staging directory's name now. What cannot be removed, the next writer sweeps.
+                let _ = remove(&directory.keep());
+                return Ok(());
+            }
+            // Not every filesystem can: then there is no such build for a moment, but never half of one.
+            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP | Errno::XDEV) => {
+                discard(store, &plan.id).map_err(fail)?;
+            }
+            Err(error) => return Err(fail(error.into())),
+        }
+    }
+    fs::rename(directory.path(), &target).map_err(fail)?;
+    // Nothing has this name any more.
+    let _ = directory.keep();
+    tree::sync_one(&store.builds())
+}

@@ -1,0 +1,119 @@
+//! The store used by a process of its own, so that it can wait, be interrupted, be killed, or run out of disk.
+//!
+//! The process is this very test program, told to run the one ignored test below.
+
+use std::env;
+use std::io::{BufRead, BufReader};
+use std::process::{Child, ChildStdout, Command, Stdio};
+
+use diagnostic::Result;
+use process::interrupt;
+use rustix::process::{Resource, Rlimit, setrlimit};
+use store::Store;
+
+use crate::support::*;
+
+const ACTION: &str = "CARAVAN_STORE_TEST_ACTION";
+const ROOT: &str = "CARAVAN_STORE_TEST_ROOT";
+
+/// A running action, and the lines that it says.
+pub(crate) struct Running {
+    pub(crate) child: Child,
+    lines: std::io::Lines<BufReader<ChildStdout>>,
+}
+
+/// Starts an action; see [`act`] for what there is.
+pub(crate) fn start(store: &Store, action: &str) -> Running {
+    // A write beyond the limit then fails, as on a full disk, instead of ending the process.
+    let mut command = Command::new("sh");
+    command.args(["-c", "trap '' XFSZ; exec \"$@\"", "sh"]).arg(env::current_exe().unwrap());
+    command.args(["--ignored", "--exact", "--nocapture", "child::runs_an_action"]);
+    command.env(ACTION, action).env(ROOT, store.root());
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    Running { child, lines }
+}
+
+impl Running {
+    /// The rest of the next line that begins with `what`; `None` when the process ends without it.
+    pub(crate) fn wait_for(&mut self, what: &str) -> Option<String> {
+        self.lines.by_ref().map_while(Result::ok).find_map(|line| {
+            // The test harness may have written the name of the test before it on the same line.
+            line.split_once(what).map(|(_, rest)| rest.trim().to_owned())
+        })
+    }
+
+    /// Waits for the end: `ok`, or the name of the error's code; `None` when it was killed.
+    pub(crate) fn result(mut self) -> Option<String> {
+        let result = self.wait_for("result:");
+        self.child.wait().unwrap();
+        result
+    }
+}
+
+#[test]
+#[ignore = "started by other tests as a process of its own"]
+fn runs_an_action() {
+    let (Ok(action), Ok(root)) = (env::var(ACTION), env::var(ROOT)) else { return };
+    let result = act(&Store::at(root), &action);
+    println!("result: {}", result.map_or_else(|error| error.code().name.to_owned(), |()| "ok".to_owned()));
+}
+
+fn act(store: &Store, action: &str) -> Result<()> {
+    let (verb, argument) = action.split_once(' ').unwrap_or((action, ""));
+    match verb {
+        "install" => {
+            interrupt::install();
+            let writer = store.lock(|holder| println!("waiting: {}", holder.unwrap()))?;
+            try_install(&writer, argument).map(drop)
+        }
+        // Installs a build whose tool has this body.
+        "try" => {
+            interrupt::install();
+            let writer = writer(store);
+            let staging = writer.stage()?;
+            fill(&staging, "bad");
+            script(&staging.bin().join(TOOL), argument);
+            writer.commit(staging, info(), &smoke()).map(drop)
+        }
+        "install-on-full-disk" => {
+            let writer = writer(store);
+            let staging = writer.stage()?;
+            fill(&staging, argument);
+            fill_the_disk();
+            writer.commit(staging, info(), &smoke()).map(drop)
+        }
+        "use-on-full-disk" => {
+            fill_the_disk();
+            writer(store).use_build(argument).map(drop)
+        }
+        "rollback-on-full-disk" => {
+            fill_the_disk();
+            writer(store).rollback().map(drop)
+        }
+        "uninstall-on-full-disk" => {
+            fill_the_disk();
+            writer(store).uninstall(argument).map(drop)
+        }
+        // Every kind of change, until killed.
+        "churn" => {
+            println!("ready:");
+            loop {
+                let writer = store.lock(|_| {})?;
+                for name in ["elm", "fir"] {
+                    let id = try_install(&writer, name)?.activation.to;
+                    std::fs::write(store.build(&id).join("lib/libname.so.1"), "rotten\n").unwrap();
+                    try_install(&writer, name)?;
+                    writer.rollback()?;
+                    writer.uninstall(&id.to_string())?;
+                }
+            }
+        }
+        _ => panic!("unknown action {action}"),
+    }
+}
+
+/// From now on this process can create files, but not write into them.
+fn fill_the_disk() {
+    setrlimit(Resource::Fsize, Rlimit { current: Some(0), maximum: Some(0) }).unwrap();
+}
