@@ -168,16 +168,16 @@ fn under_policy(measured: Measured, topology: &Topology, policy: Policy) -> (usi
 fn heuristic(topology: &Topology, policy: Policy) -> (usize, String) {
     let (p, n) = (topology.big_cores(), topology.cores());
     let (threads, rule) = match policy {
-        Policy::Max => (n, "all cores"),
-        Policy::Shared => (n / 2, "half of the cores"),
+        Policy::Max => (n, "all"),
+        Policy::Shared => (n / 2, "half"),
         Policy::Single => (1, "one thread"),
         Policy::Balanced => match topology.mix {
-            _ if p >= 16 => (p, "16 P-cores or more: all of them"),
-            CoreMix::BigLittle => (p, "big and little cores: the big ones"),
-            CoreMix::Hybrid if n > p => (three_quarters(n), "P and E cores: 3/4 of all"),
-            _ if p >= 6 => (three_quarters(p), "6 to 15 cores: 3/4 of them"),
-            _ if p >= 3 => (p - 1, "3 to 5 cores: all but one"),
-            _ => (p, "one or two cores: all of them"),
+            _ if p >= 16 => (p, "all (16 or more)"),
+            CoreMix::BigLittle => (p, "the big cores"),
+            CoreMix::Hybrid if n > p => (three_quarters(n), "3/4 of P and E cores"),
+            _ if p >= 6 => (three_quarters(p), "3/4 (6 to 15)"),
+            _ if p >= 3 => (p - 1, "all but one (3 to 5)"),
+            _ => (p, "all (1 or 2)"),
         },
     };
     let threads = threads.max(1);
