@@ -1,2 +1,70 @@
-//! What this machine is: CPU features, topology, CPU budget, memory.
+//! What this machine is: CPU features, topology, CPU budget, memory, and how many threads to run on it.
+//!
+//! The types are plain data and the rules are pure functions, so they compile to WASM. Looking at the machine is behind
+//! the feature `probe` (on by default); it reads `/sys` and `/proc` below a root directory, so that the trees of other
+//! machines can be probed in tests.
+//!
+//! | module | job |
+//! |---|---|
+//! | [`cpu`], [`isa`] | model, usable instruction-set features, x86-64 level |
+//! | [`topology`] | cores, SMT, sockets, P and E cores, caches |
+//! | [`budget`] | how many CPUs this process may use |
+//! | [`memory`] | what there is and what the cgroups allow |
+//! | [`threads`], [`job`] | the thread choice: heuristic, measurement, job variables, `--threads` |
+//! | [`cpu_list`] | the kernel's `0-3,8` notation |
+//! | `probe` | fills all of these in |
+//!
+//! ```
+//! use host::threads::{self, Wish};
+//! use host::{CpuBudget, Sourced, Topology};
+//!
+//! let cores = Topology::uniform(8, 2, "example");
+//! let budget = CpuBudget::new(Sourced::new(16, "example"), None, None);
+//! let choice = threads::choose(&cores, &budget, &Wish::default())?;
+//! assert_eq!((choice.generation, choice.prompt), (6, 6));
+//! # Ok::<(), diagnostic::Error>(())
+//! ```
 #![forbid(unsafe_code)]
+
+pub mod budget;
+pub mod cpu;
+pub mod cpu_list;
+mod fingerprint;
+pub mod isa;
+pub mod job;
+pub mod memory;
+#[cfg(feature = "probe")]
+mod probe;
+mod sourced;
+pub mod threads;
+pub mod topology;
+
+use serde::{Deserialize, Serialize};
+
+pub use budget::CpuBudget;
+pub use cpu::Cpu;
+pub use cpu_list::CpuList;
+pub use memory::Memory;
+#[cfg(feature = "probe")]
+pub use probe::{Overrides, System, hostname};
+pub use sourced::Sourced;
+pub use topology::Topology;
+
+/// Everything we know about a machine and about what this process may use of it.
+///
+/// It holds no host name: it is printed beside benchmark figures and sent in bug reports.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Host {
+    /// The processor.
+    pub cpu: Cpu,
+    /// How its cores are arranged.
+    pub topology: Topology,
+    /// How many CPUs this process may use, now.
+    pub budget: CpuBudget,
+    /// Memory, and what the cgroups allow of it.
+    pub memory: Memory,
+    /// Operating system and version for people, such as `Linux (Debian GNU/Linux 12)`.
+    pub os: Option<String>,
+    /// Kernel version.
+    pub kernel: Option<String>,
+}

@@ -1,0 +1,169 @@
+//! CPU quota and memory limit of this process's cgroups: v2, v1, and both at once (hybrid).
+//!
+//! `/proc/self/cgroup` says in which cgroup we are, `/proc/self/mountinfo` where its hierarchy is mounted (cgroups(7)).
+//! A limit of any ancestor binds, so all of them are read, from our cgroup up to the mount point.
+
+use std::ops::RangeInclusive;
+
+use super::root::Root;
+use crate::Sourced;
+
+/// Deeper paths than this are not believed; the kernel's own limit on nesting (`cgroup.max.depth`) is none, but real
+/// trees have below ten levels.
+const DEEPEST: usize = 128;
+/// Memory limits from here on mean "none": v1 reports the largest page-aligned number.
+const UNLIMITED: u64 = 1 << 62;
+/// Microseconds that are believed of a period: the kernel's own bounds are 1 ms to 1 s.
+const PERIOD_US: RangeInclusive<u64> = 1_000..=1_000_000;
+/// Period that the kernel uses where none is given.
+const DEFAULT_PERIOD_US: u64 = 100_000;
+
+/// The two interfaces of the kernel.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Version {
+    V1,
+    V2,
+}
+
+/// A directory of limits that bind us, as an absolute path of that machine.
+struct Cgroup {
+    version: Version,
+    path: String,
+}
+
+/// The tightest CPU quota, in CPUs.
+pub(super) fn cpu_quota(root: &Root) -> Option<Sourced<f64>> {
+    let quotas = ours(root, "cpu").into_iter().filter_map(|cgroup| {
+        let (quota, period, source) = match cgroup.version {
+            Version::V2 => {
+                let source = format!("{}/cpu.max", cgroup.path);
+                let text = root.text(&source)?;
+                let mut words = text.split_ascii_whitespace();
+                // `max` is no number and ends here, as does anything else.
+                let quota = words.next()?.parse().ok()?;
+                (quota, words.next().map_or(Some(DEFAULT_PERIOD_US), |period| period.parse().ok())?, source)
+            }
+            Version::V1 => {
+                let source = format!("{}/cpu.cfs_quota_us", cgroup.path);
+                // -1 means none, and is no `u64`.
+                let quota = root.number(&source)?;
+                (quota, root.number(&format!("{}/cpu.cfs_period_us", cgroup.path)).unwrap_or(DEFAULT_PERIOD_US), source)
+            }
+        };
+        let quota: u64 = quota;
+        (quota > 0 && PERIOD_US.contains(&period)).then(|| Sourced::new(quota as f64 / period as f64, source))
+    });
+    quotas.min_by(|a, b| a.value.total_cmp(&b.value))
+}
+
+/// The lowest memory limit, in bytes.
+pub(super) fn memory_limit(root: &Root) -> Option<Sourced<u64>> {
+    let limits = ours(root, "memory").into_iter().filter_map(|cgroup| {
+        let file = match cgroup.version {
+            Version::V2 => "memory.max",
+            Version::V1 => "memory.limit_in_bytes",
+        };
+        let source = format!("{}/{file}", cgroup.path);
+        let limit: u64 = root.number(&source)?;
+        (limit < UNLIMITED).then(|| Sourced::new(limit, source))
+    });
+    limits.min_by_key(|limit| limit.value)
+}
+
+/// Every cgroup that binds us for a controller. On a hybrid machine the controller is in one of the two hierarchies and
+/// has no files in the other, so both are looked at.
+fn ours(root: &Root, controller: &str) -> Vec<Cgroup> {
+    let membership = root.text("proc/self/cgroup").unwrap_or_default();
+    let mountinfo = root.text("proc/self/mountinfo").unwrap_or_default();
+    let mut found = Vec::new();
+    for line in membership.lines() {
+        // `4:cpu,cpuacct:/user.slice` or, for v2, `0::/user.slice`; the path may hold colons.
+        let mut parts = line.splitn(3, ':');
+        let (Some(id), Some(controllers), Some(path)) = (parts.next(), parts.next(), parts.next()) else {
+            continue;
+        };
+        let version = match (id, controllers) {
+            ("0", "") => Version::V2,
+            _ if controllers.split(',').any(|name| name == controller) => Version::V1,
+            _ => continue,
+        };
+        let mounts = mountinfo.lines().filter_map(Mount::parse).filter(|mount| mount.holds(version, controller));
+        // Where the path lies below no mount (it may start with `/..` in a cgroup namespace), what is mounted is still
+        // ours or an ancestor of ours in every container runtime.
+        let best = mounts.max_by_key(|mount| mount.relative(path).map_or(0, |_| 1 + mount.root.len()));
+        if let Some(mount) = best {
+            let below = mount.relative(path).unwrap_or_default();
+            found.extend(upwards(&mount.point, below).into_iter().map(|path| Cgroup { version, path }));
+        }
+    }
+    found
+}
+
+/// `point/a/b`, `point/a`, `point` for the path `/a/b`.
+fn upwards(point: &str, below: &str) -> Vec<String> {
+    let names: Vec<&str> = below.split('/').filter(|name| !name.is_empty()).collect();
+    let depth = if names.len() > DEEPEST || names.contains(&"..") { 0 } else { names.len() };
+    let point = point.trim_end_matches('/');
+    (0..=depth)
+        .rev()
+        .map(|depth| names[..depth].iter().fold(point.to_owned(), |path, name| format!("{path}/{name}")))
+        .collect()
+}
+
+/// One line of `/proc/self/mountinfo`, as proc_pid_mountinfo(5) describes it.
+struct Mount {
+    /// The directory of the mounted file system that is seen at `point`.
+    root: String,
+    point: String,
+    kind: String,
+    /// Options of the file system; for cgroup v1 its controllers are among them.
+    options: String,
+}
+
+impl Mount {
+    fn parse(line: &str) -> Option<Mount> {
+        let (mount, file_system) = line.split_once(" - ")?;
+        let mut mount = mount.split(' ').skip(3);
+        let mut file_system = file_system.split(' ');
+        let mount = Mount {
+            root: unescaped(mount.next()?),
+            point: unescaped(mount.next()?),
+            kind: file_system.next()?.to_owned(),
+            options: file_system.nth(1)?.to_owned(),
+        };
+        (!mount.point.split('/').any(|name| name == "..")).then_some(mount)
+    }
+
+    /// Whether this mount shows the hierarchy that a controller of that version is in.
+    fn holds(&self, version: Version, controller: &str) -> bool {
+        match version {
+            Version::V1 => self.kind == "cgroup" && self.options.split(',').any(|option| option == controller),
+            Version::V2 => self.kind == "cgroup2",
+        }
+    }
+
+    /// The part of a cgroup's path below what is mounted, if it lies below it.
+    fn relative<'a>(&self, path: &'a str) -> Option<&'a str> {
+        let below = path.strip_prefix(self.root.trim_end_matches('/'))?;
+        (below.is_empty() || below.starts_with('/')).then_some(below)
+    }
+}
+
+/// mountinfo writes space, tab, newline and backslash as `\040`, three octal digits.
+fn unescaped(text: &str) -> String {
+    let mut parts = text.split('\\');
+    let mut plain = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        match part.get(..3).and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
+            Some(byte) if byte.is_ascii() => {
+                plain.push(char::from(byte));
+                plain.push_str(&part[3..]);
+            }
+            _ => {
+                plain.push('\\');
+                plain.push_str(part);
+            }
+        }
+    }
+    plain
+}

@@ -1,0 +1,94 @@
+//! Looking at the machine.
+//!
+//! Everything is read below a root directory, through [`root::Root`], which bounds what a file may cost. A file that is
+//! missing or makes no sense leaves its value unknown; probing never fails.
+
+mod cgroup;
+#[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
+mod cpuid;
+mod cpuinfo;
+mod meminfo;
+mod root;
+mod sysfs;
+mod system;
+
+use std::path::Path;
+
+use crate::{Cpu, CpuBudget, CpuList, Host, Sourced};
+
+use root::Root;
+pub use system::{System, hostname};
+
+/// What the running system says itself. The default leaves everything to the files below the root.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Overrides {
+    /// In place of `/proc/cpuinfo`.
+    pub cpu: Option<Cpu>,
+    /// In place of `Cpus_allowed_list` in `/proc/self/status`.
+    pub affinity: Option<Sourced<CpuList>>,
+    /// Used where the files say nothing, as on other systems than Linux.
+    pub system: System,
+}
+
+impl Overrides {
+    /// What the system that we run on says, for the calling thread.
+    pub fn live() -> Overrides {
+        #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
+        let cpu = Some(cpuid::read());
+        #[cfg(not(any(target_arch = "x86_64", target_arch = "x86")))]
+        let cpu = None;
+        Overrides { cpu, affinity: system::affinity(), system: System::live() }
+    }
+}
+
+impl Host {
+    /// Looks at the machine that we run on, and at the affinity of the calling thread.
+    pub fn probe() -> Host {
+        Host::probe_at(Path::new("/"), Overrides::live())
+    }
+
+    /// Looks at the machine whose `/sys`, `/proc` and cgroup files lie below `root`.
+    pub fn probe_at(root: &Path, overrides: Overrides) -> Host {
+        let root = &Root(root);
+        let Overrides { cpu, affinity, system } = overrides;
+        let sysfs = sysfs::read(root, &system);
+        let affinity = affinity.or_else(|| {
+            let cpus = root.field("proc/self/status", "Cpus_allowed_list")?;
+            Some(Sourced::new(CpuList::parse(&cpus)?, "/proc/self/status"))
+        });
+        let budget = budget(affinity, &sysfs, cgroup::cpu_quota(root));
+        Host {
+            cpu: cpu.unwrap_or_else(|| cpuinfo::read(root)),
+            budget,
+            memory: meminfo::read(root, &system),
+            topology: sysfs.topology,
+            os: system.os,
+            kernel: system.kernel,
+        }
+    }
+}
+
+fn budget(affinity: Option<Sourced<CpuList>>, sysfs: &sysfs::Sysfs, quota: Option<Sourced<f64>>) -> CpuBudget {
+    let online = &sysfs.online;
+    let usable = affinity.map(|affinity| match online {
+        // `Cpus_allowed_list` of a process that nobody restricted also names CPUs that are offline, or that this
+        // machine could only get by hotplug.
+        Some(online) if online.intersects(&affinity.value) => {
+            Sourced::new(affinity.value.intersection(online), affinity.source)
+        }
+        _ => affinity,
+    });
+    match usable {
+        Some(usable) if !usable.value.is_empty() => {
+            let cores = sysfs.cores.iter().filter(|core| core.intersects(&usable.value)).count();
+            let affinity = Sourced::new(usable.value.len(), format!("{}: {}", usable.source, usable.value));
+            CpuBudget::new(affinity, quota, (cores > 0).then_some(cores))
+        }
+        _ => {
+            let all = &sysfs.topology.logical_cpus;
+            let source = format!("affinity unknown, so all CPUs of {}", all.source);
+            let cores = sysfs.topology.physical_cores.as_ref().map(|cores| cores.value);
+            CpuBudget::new(Sourced::new(all.value, source), quota, cores)
+        }
+    }
+}
