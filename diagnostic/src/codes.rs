@@ -31,6 +31,7 @@ codes! {
     ARCHIVE_INVALID = 23 "fetch::archive_invalid" "an archive is truncated, too large, or tries to write outside its directory";
     PATCH_FAILED = 24 "vendor::patch_failed" "a patch of ours no longer fits the pinned source";
     DIGEST_MISMATCH = 25 "fetch::digest_mismatch" "downloaded bytes do not have the expected digest";
+    NOT_FOUND = 26 "fetch::not_found" "a server answered that it has no such file";
     TOOL_MISSING = 30 "build::tool_missing" "a tool that the build needs is missing or too old";
     TOOL_FETCH = 31 "build::tool_fetch" "a build tool could not be fetched";
     FLAG_REFUSED = 32 "build::flag_refused" "a build flag is refused because it gives a broken or dishonest build";
