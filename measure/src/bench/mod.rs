@@ -1,0 +1,8 @@
+//! What to run ([`Plan`]), and running it ([`run`]).
+
+mod plan;
+pub(crate) mod record;
+mod run;
+
+pub use plan::{Build, Child, Plan, thread_counts};
+pub use run::{Event, run};
