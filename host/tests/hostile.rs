@@ -113,6 +113,14 @@ fn a_deep_cgroup_is_not_walked() {
 }
 
 #[test]
+fn endless_cgroups_and_mounts_are_not_multiplied() {
+    let root = support::machine("vm-2-vcpu");
+    support::put(root.path(), "proc/self/cgroup", &"0::/\n".repeat(1 << 19));
+    support::put(root.path(), "proc/self/mountinfo", &"1 1 0:1 / /x rw - cgroup2 x rw\n".repeat(1 << 16));
+    assert_eq!(survives(root.path()).budget.quota, None);
+}
+
+#[test]
 fn what_makes_no_sense_is_unknown_and_not_guessed() {
     let root = support::machine("rk3588");
     let put = |path: &str, content: &str| support::put(root.path(), path, content);

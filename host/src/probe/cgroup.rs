@@ -8,9 +8,10 @@ use std::ops::RangeInclusive;
 use super::root::Root;
 use crate::Sourced;
 
-/// Deeper paths than this are not believed; the kernel's own limit on nesting (`cgroup.max.depth`) is none, but real
-/// trees have below ten levels.
+/// Deeper paths than this are not believed: the kernel sets no limit, but real trees have below ten levels.
 const DEEPEST: usize = 128;
+/// Lines of `/proc/self/cgroup` that are read: one per hierarchy, of which v1 allows one per controller, some 14.
+const MOST_HIERARCHIES: usize = 64;
 /// Memory limits from here on mean "none": v1 reports the largest page-aligned number.
 const UNLIMITED: u64 = 1 << 62;
 /// Microseconds that are believed of a period: the kernel's own bounds are 1 ms to 1 s.
@@ -75,8 +76,9 @@ pub(super) fn memory_limit(root: &Root) -> Option<Sourced<u64>> {
 fn ours(root: &Root, controller: &str) -> Vec<Cgroup> {
     let membership = root.text("proc/self/cgroup").unwrap_or_default();
     let mountinfo = root.text("proc/self/mountinfo").unwrap_or_default();
+    let mounts: Vec<Mount> = mountinfo.lines().filter_map(Mount::parse).collect();
     let mut found = Vec::new();
-    for line in membership.lines() {
+    for line in membership.lines().take(MOST_HIERARCHIES) {
         // `4:cpu,cpuacct:/user.slice` or, for v2, `0::/user.slice`; the path may hold colons.
         let mut parts = line.splitn(3, ':');
         let (Some(id), Some(controllers), Some(path)) = (parts.next(), parts.next(), parts.next()) else {
@@ -87,7 +89,7 @@ fn ours(root: &Root, controller: &str) -> Vec<Cgroup> {
             _ if controllers.split(',').any(|name| name == controller) => Version::V1,
             _ => continue,
         };
-        let mounts = mountinfo.lines().filter_map(Mount::parse).filter(|mount| mount.holds(version, controller));
+        let mounts = mounts.iter().filter(|mount| mount.holds(version, controller));
         // Where the path lies below no mount (it may start with `/..` in a cgroup namespace), what is mounted is still
         // ours or an ancestor of ours in every container runtime.
         let best = mounts.max_by_key(|mount| mount.relative(path).map_or(0, |_| 1 + mount.root.len()));

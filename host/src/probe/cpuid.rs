@@ -4,9 +4,9 @@
 //! with a `/proc` of its own, and on other systems than Linux.
 //!
 //! A feature counts only when the operating system saves its registers. For AVX and AVX-512 std's detection reads XCR0.
-//! std does not know AMX yet (1.95), so its tiles are checked by a consequence of XCR0 that CPUID reports: leaf 0xD gives
-//! the size of the save area for what XCR0 enables *now*, and the tile data (component 18) lies at its end, at an
-//! offset and of a size that the same leaf gives. On Linux a process must still ask for the tiles (`arch_prctl`,
+//! Its detection of AMX is not stable yet (1.95), so the tiles are checked by a consequence of XCR0 that CPUID reports:
+//! leaf 0xD gives the size of the save area for what XCR0 enables *now*, and the tile data (component 18) lies at its
+//! end, at an offset and of a size that the same leaf gives. On Linux a process must still ask for the tiles (`arch_prctl`,
 //! `ARCH_REQ_XCOMP_PERM`); llama.cpp does that itself when it starts, and does without them if it is refused.
 
 use std::is_x86_feature_detected;
