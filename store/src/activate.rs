@@ -111,9 +111,9 @@ impl Writer<'_> {
     pub fn rollback(&self) -> Result<Rollback> {
         let from = self.store.current_id()?;
         let history = self.store.read_history()?;
-        let mut skipped = Vec::new();
+        let mut skipped: Vec<(BuildId, Error)> = Vec::new();
         for (position, id) in history.iter().enumerate() {
-            if from.as_ref() == Some(id) {
+            if from.as_ref() == Some(id) || skipped.iter().any(|(seen, _)| seen == id) {
                 continue;
             }
             match self.store.ensure_intact(id) {

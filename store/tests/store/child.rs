@@ -73,6 +73,14 @@ fn act(store: &Store, action: &str) -> Result<()> {
             let writer = store.lock(|holder| println!("waiting: {}", holder.unwrap()))?;
             try_install(&writer, argument).map(drop)
         }
+        // Holds the lock until killed.
+        "hold" => {
+            let _held = store.lock(|holder| println!("waiting: {}", holder.unwrap()))?;
+            println!("holding:");
+            loop {
+                std::thread::park();
+            }
+        }
         // Installs a build whose tool has this body.
         "try" => {
             interrupt::install();
