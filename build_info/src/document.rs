@@ -54,8 +54,7 @@ pub(crate) fn decode<T: DeserializeOwned>(format: &Format, json: &[u8], path: &P
         return Err(Error::new(codes::SCHEMA_NEWER, message).hint("update Caravan: a newer version wrote this file"));
     }
     if schema_version == 0 {
-        let why = format!("key `schema_version`: invalid value: 0, expected 1 to {}", format.version);
-        return Err(corrupt(format, path, &why));
+        return Err(corrupt(format, path, "key `schema_version`: invalid value: 0, expected at least 1"));
     }
     parse(json).map_err(|why| corrupt(format, path, &why))
 }

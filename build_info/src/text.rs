@@ -59,7 +59,7 @@ pub struct Sha256Digest([u8; 32]);
 
 impl Sha256Digest {
     /// The 32 bytes that a hasher returned.
-    pub fn new(bytes: [u8; 32]) -> Sha256Digest {
+    pub const fn new(bytes: [u8; 32]) -> Sha256Digest {
         Sha256Digest(bytes)
     }
 

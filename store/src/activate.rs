@@ -3,8 +3,8 @@
 //! Two things change together: the link `current` and the file `history`. A crash may fall between them, so every reader
 //! of the history skips entries that name the active build; then either order of writing is right.
 
-use std::fs;
-use std::io::{self, ErrorKind};
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
@@ -16,6 +16,8 @@ use crate::{Store, Writer, tree};
 
 /// How many earlier activations are remembered.
 const HISTORY_LIMIT: usize = 100;
+/// More than that many ids take; the rest of a damaged file is not read.
+const HISTORY_BYTES: u64 = 64 << 10;
 /// Links for people, and where they lead.
 const LINKS: [(&str, &str); 2] = [("bin", "current/bin"), ("lib", "current/lib")];
 
@@ -73,8 +75,9 @@ impl Store {
     /// Builds that were active earlier, newest first. Lines that name no build are skipped.
     fn read_history(&self) -> Result<Vec<BuildId>> {
         let path = self.history();
-        match fs::read(&path) {
-            Ok(bytes) => {
+        let mut bytes = Vec::new();
+        match File::open(&path).and_then(|file| file.take(HISTORY_BYTES).read_to_end(&mut bytes)) {
+            Ok(_) => {
                 let text = String::from_utf8_lossy(&bytes);
                 Ok(text.lines().filter_map(|line| line.parse().ok()).take(HISTORY_LIMIT).collect())
             }
@@ -108,9 +111,9 @@ impl Writer<'_> {
     pub fn rollback(&self) -> Result<Rollback> {
         let from = self.store.current_id()?;
         let history = self.store.read_history()?;
-        let mut skipped = Vec::new();
+        let mut skipped: Vec<(BuildId, Error)> = Vec::new();
         for (position, id) in history.iter().enumerate() {
-            if from.as_ref() == Some(id) {
+            if from.as_ref() == Some(id) || skipped.iter().any(|(seen, _)| seen == id) {
                 continue;
             }
             match self.store.ensure_intact(id) {

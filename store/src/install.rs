@@ -93,8 +93,8 @@ impl Writer<'_> {
     /// Installs and activates a staged build: digests every file (`info.digests` is set here), runs every tool once,
     /// syncs, renames, flips `current`.
     ///
-    /// The id comes from `info` and the content: the same files give the same id. Is such a build already installed and
-    /// intact, it is only activated; is it damaged, it is replaced.
+    /// The id comes from `info` and the content: the same files give the same id. If that build is already installed and
+    /// intact, it is only activated; if it is damaged, it is replaced.
     ///
     /// # Errors
     /// The staged files cannot be a build ([`codes::GATE_FAILED`]), a tool does not run ([`codes::SMOKE_FAILED`]), the

@@ -1,7 +1,7 @@
 //! One writer at a time.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{Read, Write};
+use std::os::unix::fs::FileExt;
 use std::thread;
 use std::time::Duration;
 
@@ -36,8 +36,7 @@ impl Store {
         })?;
         let path = self.lock_path();
         let fail = |error| Error::io("cannot lock", &path, error);
-        let mut file =
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(fail)?;
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(fail)?;
         let mut on_wait = Some(on_wait);
         loop {
             match file.try_lock() {
@@ -46,13 +45,14 @@ impl Store {
                 Err(TryLockError::Error(error)) => return Err(fail(error)),
             }
             if let Some(on_wait) = on_wait.take() {
-                on_wait(holder(&mut file));
+                on_wait(holder(&file));
             }
             interrupt::check()?;
             thread::sleep(POLL);
         }
         // Only for the message of those who wait; a full disk must not keep anyone from uninstalling.
-        let _ = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
+        let pid = format!("{}\n", std::process::id());
+        let _ = file.set_len(0).and_then(|()| file.write_all_at(pid.as_bytes(), 0));
         sweep(self);
         Ok(Writer { store: self, file })
     }
@@ -74,8 +74,8 @@ impl Drop for Writer<'_> {
 }
 
 /// The process id that the holder wrote.
-fn holder(file: &mut File) -> Option<u32> {
-    let mut text = String::new();
-    file.take(32).read_to_string(&mut text).ok()?;
-    text.trim().parse().ok()
+fn holder(file: &File) -> Option<u32> {
+    let mut text = [0; 32];
+    let length = file.read_at(&mut text, 0).ok()?;
+    std::str::from_utf8(&text[..length]).ok()?.trim().parse().ok()
 }

@@ -52,7 +52,10 @@ fn rollback_passes_over_builds_that_are_gone_or_damaged() {
 #[test]
 fn no_rollback_says_why() {
     let home = home();
-    let [oak, _elm] = ["oak", "elm"].map(|name| install(&home.store, name));
+    let [oak, elm] = ["oak", "elm"].map(|name| install(&home.store, name));
+    writer(&home.store).use_build(&oak.to_string()).unwrap();
+    writer(&home.store).use_build(&elm.to_string()).unwrap();
+    // Twice in the history, named once.
     fs::write(home.store.build(&oak).join("share/NEW"), "").unwrap();
     let error = writer(&home.store).rollback().unwrap_err();
     assert_eq!(error.code(), codes::NO_ROLLBACK);

@@ -4,6 +4,7 @@
 
 use std::env;
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
 use diagnostic::Result;
@@ -24,11 +25,16 @@ pub(crate) struct Running {
 
 /// Starts an action; see [`act`] for what there is.
 pub(crate) fn start(store: &Store, action: &str) -> Running {
+    start_in(".".as_ref(), store, action)
+}
+
+/// As [`start`], in another working directory.
+pub(crate) fn start_in(directory: &Path, store: &Store, action: &str) -> Running {
     // A write beyond the limit then fails, as on a full disk, instead of ending the process.
     let mut command = Command::new("sh");
     command.args(["-c", "trap '' XFSZ; exec \"$@\"", "sh"]).arg(env::current_exe().unwrap());
     command.args(["--ignored", "--exact", "--nocapture", "child::runs_an_action"]);
-    command.env(ACTION, action).env(ROOT, store.root());
+    command.env(ACTION, action).env(ROOT, store.root()).current_dir(directory);
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     let lines = BufReader::new(child.stdout.take().unwrap()).lines();
     Running { child, lines }
@@ -67,6 +73,14 @@ fn act(store: &Store, action: &str) -> Result<()> {
             let writer = store.lock(|holder| println!("waiting: {}", holder.unwrap()))?;
             try_install(&writer, argument).map(drop)
         }
+        // Holds the lock until killed.
+        "hold" => {
+            let _held = store.lock(|holder| println!("waiting: {}", holder.unwrap()))?;
+            println!("holding:");
+            loop {
+                std::thread::park();
+            }
+        }
         // Installs a build whose tool has this body.
         "try" => {
             interrupt::install();
@@ -102,7 +116,7 @@ fn act(store: &Store, action: &str) -> Result<()> {
                 let writer = store.lock(|_| {})?;
                 for name in ["elm", "fir"] {
                     let id = try_install(&writer, name)?.activation.to;
-                    std::fs::write(store.build(&id).join("lib/libname.so.1"), "rotten\n").unwrap();
+                    std::fs::remove_file(store.build(&id).join("share/LICENSE")).unwrap();
                     try_install(&writer, name)?;
                     writer.rollback()?;
                     writer.uninstall(&id.to_string())?;

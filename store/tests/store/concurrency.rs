@@ -59,6 +59,23 @@ fn waiting_for_the_lock_can_be_interrupted() {
 }
 
 #[test]
+fn the_lock_of_a_killed_writer_is_free() {
+    let home = home();
+    let held = writer(&home.store);
+    let mut other = child::start(&home.store, "hold");
+    other.wait_for("waiting:").unwrap();
+    drop(held);
+    other.wait_for("holding:").unwrap();
+    let mut waited_for = None;
+    drop(home.store.lock(|holder| {
+        waited_for = holder;
+        other.child.kill().unwrap();
+    }));
+    assert_eq!(waited_for, Some(other.child.id()));
+    assert_eq!(other.result(), None);
+}
+
+#[test]
 fn readers_see_the_old_build_or_the_new_one() {
     let home = home();
     let ids = ["oak", "elm"].map(|name| install(&home.store, name).to_string());

@@ -145,9 +145,11 @@ fn killed_at_any_moment() {
 
         let active = store.active().unwrap().unwrap();
         let said = active_says(store);
-        assert!(["oak", "elm", "fir", "rotten"].contains(&said.as_str()), "round {round}: {said}");
-        // `rotten` is what the test itself does to a build; whatever the store did is whole.
-        assert!(said == "rotten" || store.verify(&active).unwrap().is_intact(), "round {round}");
+        assert!(["oak", "elm", "fir"].contains(&said.as_str()), "round {round}: {said}");
+        // The test itself takes the licence away, to see the build replaced; nothing else may differ.
+        let mut found = store.verify(&active).unwrap();
+        found.missing.retain(|path| path != "share/LICENSE");
+        assert!(found.is_intact(), "round {round}: {found}");
         let next = writer(store);
         assert_eq!(names(&store.builds()).len(), store.ids().unwrap().len(), "round {round}: swept");
         next.use_build(&oak.to_string()).unwrap();

@@ -6,6 +6,7 @@ use build_info::BuildInfo;
 use diagnostic::codes;
 use store::{Outcome, Smoke, SmokePlan};
 
+use crate::child;
 use crate::support::*;
 
 #[test]
@@ -99,6 +100,15 @@ fn a_moved_store_keeps_working() {
     assert_eq!(active_says(&moved), "elm");
     assert_eq!(writer(&moved).rollback().unwrap().activation.to, oak);
     assert_eq!(active_says(&moved), "oak");
+}
+
+#[test]
+fn a_store_may_be_named_by_a_relative_path() {
+    let home = home();
+    let relative = store::Store::at(".local");
+    let installed = child::start_in(home.directory.path(), &relative, "install oak").result();
+    assert_eq!(installed.as_deref(), Some("ok"));
+    assert_eq!(active_says(&home.store), "oak");
 }
 
 /// Installs a second build whose tool has this body; it must be refused without a trace.
