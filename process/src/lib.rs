@@ -139,7 +139,8 @@ pub fn run_lines(command: &mut Command, timeout: Duration, mut on_line: impl FnM
         thread::sleep(POLL);
     };
     let wall = start.elapsed();
-    // A grandchild that keeps the pipes open must not hang us: what the child itself wrote is already in them.
+    // What the child itself wrote is in the pipes; a grandchild that it left behind would keep them open for ever.
+    signal(&child, Signal::KILL);
     let _ = out_reader.join();
     lines.try_iter().for_each(keep);
     let stderr = err_reader.join().expect("the reader of standard error does not panic");
@@ -157,9 +158,7 @@ pub fn spawn(command: &mut Command) -> Result<Child> {
 
 /// Ends a child started by [`spawn`] and its whole group: SIGTERM, three seconds, SIGKILL.
 pub fn end(child: &mut Child) {
-    let Some(group) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) else { return };
-    // Errors mean that it has already ended, which is what we want.
-    let _ = kill_process_group(group, Signal::TERM);
+    signal(child, Signal::TERM);
     let deadline = Instant::now() + GRACE;
     while Instant::now() < deadline {
         if !matches!(child.try_wait(), Ok(None)) {
@@ -167,8 +166,16 @@ pub fn end(child: &mut Child) {
         }
         thread::sleep(POLL);
     }
-    let _ = kill_process_group(group, Signal::KILL);
+    signal(child, Signal::KILL);
     let _ = child.wait();
+}
+
+/// Signals the group of a child, also after the child itself has ended: its id stays taken while the group has members.
+fn signal(child: &Child, signal: Signal) {
+    if let Some(group) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
+        // An error means that nothing is left of the group, which is what we want.
+        let _ = kill_process_group(group, signal);
+    }
 }
 
 fn failed(name: &str, why: &str) -> Error {
@@ -221,6 +228,14 @@ mod tests {
         let error = run(&mut sh("sleep 60 & wait"), Duration::from_millis(200)).unwrap_err();
         assert_eq!(error.code(), codes::PROCESS_FAILED);
         assert!(start.elapsed() < Duration::from_secs(20), "the group was not ended");
+    }
+
+    #[test]
+    fn what_a_child_leaves_behind_does_not_hold_us() {
+        let start = Instant::now();
+        let done = run(&mut sh("sleep 60 & echo done"), Duration::from_secs(50)).unwrap();
+        assert_eq!(done.stdout, "done\n");
+        assert!(start.elapsed() < Duration::from_secs(50), "we waited for a grandchild");
     }
 
     #[test]

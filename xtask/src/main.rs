@@ -1,3 +1,33 @@
-//! The CLI of the repository.
+//! The CLI of the repository: build, install, measure and check llama.cpp.
+//!
+//! `cargo xtask <command>`; every command is one file in `commands/`: its flags, the plan made of them, and `run`.
+//! Library crates do the work and never print; everything that a person reads is printed from here.
 #![forbid(unsafe_code)]
-fn main() {}
+
+mod cli;
+mod commands;
+mod compile;
+mod environment;
+mod image;
+mod machine;
+mod measuring;
+mod models;
+mod openblas;
+mod source;
+mod ui;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    process::interrupt::install();
+    match cli::Cli::parse().command.run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            ui::show_error(&error);
+            ExitCode::from(error.code().exit)
+        }
+    }
+}

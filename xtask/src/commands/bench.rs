@@ -1,0 +1,198 @@
+//! `bench`: measured figures of the installed builds.
+
+use std::path::{Path, PathBuf};
+
+use build_info::{BuildId, ClassTuning, Figure, PhaseTuning, Trial};
+use clap::Args;
+use diagnostic::{Error, Result, codes};
+use host::Host;
+use measure::{Phase, Report, bench, table};
+use store::Store;
+
+use crate::models::{Model, ModelFlags};
+use crate::{machine, measuring, ui, workspace};
+
+/// Measure installed builds with llama-bench: threads, both phases, spread, read bandwidth
+///
+/// The best thread count per phase is kept as tuning of the build on this host. Several builds are measured in turn
+/// (A B B A ...) and compared with the first.
+#[derive(Debug, Args)]
+pub(crate) struct Flags {
+    #[command(flatten)]
+    model: ModelFlags,
+    /// Thread counts; otherwise 1, powers of two, the heuristic's value and the CPU budget
+    #[arg(long, value_delimiter = ',', value_name = "N,..")]
+    threads: Vec<usize>,
+    /// Builds: `active`, `all`, or ids separated by commas; the first is what the others are compared with
+    #[arg(long, value_delimiter = ',', default_value = "active", value_name = "ID,..")]
+    builds: Vec<String>,
+    /// How often everything is run in turn
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    rounds: u32,
+    /// Tokens of the prompt
+    #[arg(long, default_value_t = 512, value_parser = clap::value_parser!(u32).range(1..=131_072))]
+    prompt: u32,
+    /// Tokens generated
+    #[arg(long, default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..=131_072))]
+    generate: u32,
+    /// Write the raw samples and the machine's description; `-` is standard output
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Print the plan and stop
+    #[arg(long)]
+    dry_run: bool,
+}
+
+impl Flags {
+    pub(crate) fn run(self) -> Result<()> {
+        let host = Host::probe();
+        machine::explicit(&host, &self.threads)?;
+        let store = Store::at(workspace::home());
+        let builds = chosen(&store, &self.builds)?;
+        let model = self.model.resolve()?;
+        let plan = plan(&self, &host, &store, &builds, &model)?;
+        if self.dry_run {
+            ui::print(plan.to_string());
+            return Ok(());
+        }
+        let report = measuring::run(&plan)?;
+        self.show(&report)?;
+        if report.interrupted {
+            return Err(Error::new(
+                codes::INTERRUPTED,
+                "interrupted; what was measured until then is shown, and not kept as tuning",
+            ));
+        }
+        remember(&store, &host, &builds, &model, &report)
+    }
+
+    fn show(&self, report: &Report) -> Result<()> {
+        let json = serde_json::to_string_pretty(report).expect("a report holds only strings and finite numbers");
+        match &self.json {
+            Some(path) if path == Path::new("-") => ui::print(json),
+            Some(path) => {
+                ui::print(table::render(report));
+                build_info::write_atomic(path, json.as_bytes())?;
+                ui::note(format!("wrote     {}", workspace::short(path)));
+            }
+            None => ui::print(table::render(report)),
+        }
+        Ok(())
+    }
+}
+
+/// The builds that were asked for, each once.
+fn chosen(store: &Store, wanted: &[String]) -> Result<Vec<BuildId>> {
+    let mut ids = Vec::new();
+    for text in wanted {
+        match text.as_str() {
+            "active" => ids.push(store.active()?.ok_or_else(nothing_installed)?),
+            "all" => {
+                // The active one first: it is what the others are compared with.
+                ids.extend(store.active()?);
+                ids.extend(store.ids()?);
+            }
+            id => ids.push(store.find(id)?),
+        }
+    }
+    let mut unique = Vec::new();
+    ids.into_iter().filter(|id| !unique.contains(id)).collect::<Vec<_>>().clone_into(&mut unique);
+    if unique.is_empty() { Err(nothing_installed()) } else { Ok(unique) }
+}
+
+fn nothing_installed() -> Error {
+    Error::new(codes::NO_SUCH_BUILD, "no build is installed").hint("compile one with `cargo xtask install-optimized`")
+}
+
+fn plan(flags: &Flags, host: &Host, store: &Store, builds: &[BuildId], model: &Model) -> Result<bench::Plan> {
+    let threads = if flags.threads.is_empty() {
+        host::threads::sweep(host.budget.cpus, machine::heuristic(host)?.generation)
+    } else {
+        let mut threads = flags.threads.clone();
+        threads.sort_unstable();
+        threads.dedup();
+        threads
+    };
+    let builds = builds
+        .iter()
+        .map(|id| bench::Build {
+            label: id.to_string(),
+            llama_bench: store.build(id).join("bin/llama-bench"),
+            library_path: None,
+            environment: Default::default(),
+            args: Vec::new(),
+        })
+        .collect();
+    Ok(bench::Plan {
+        builds,
+        model: model.path.clone(),
+        model_bytes: model.bytes,
+        bytes_per_token: model.bytes_per_token,
+        threads,
+        n_prompt: flags.prompt,
+        n_gen: flags.generate,
+        rounds: flags.rounds,
+        repetitions: 1,
+        bandwidth: Some(machine::bandwidth(host)),
+        machine: machine::description(host),
+    })
+}
+
+/// Keeps the winners of each build as its tuning on this host.
+fn remember(store: &Store, host: &Host, builds: &[BuildId], model: &Model, report: &Report) -> Result<()> {
+    let fingerprint = machine::fingerprint(host);
+    let baseline = machine::heuristic(host)?.generation;
+    let writer = store.lock(ui::waiting_for_store)?;
+    for id in builds {
+        if let Some(tuning) = tuning_of(report, &id.to_string(), baseline) {
+            writer.record_tuning(&fingerprint, id, model.class.clone(), tuning)?;
+        }
+    }
+    ui::note(format!("kept      as tuning for {} on this host", model.class));
+    Ok(())
+}
+
+fn tuning_of(report: &Report, label: &str, baseline: usize) -> Option<ClassTuning> {
+    let winners = measure::winner(report, label)?;
+    let build = report.build(label)?;
+    let unstable = build.figures.iter().any(|figure| figure.unstable);
+    Some(ClassTuning {
+        date: build_info::now(),
+        unstable,
+        generation: phase_of(report, label, Phase::Generation, winners.generation.threads, baseline)?,
+        prompt: phase_of(report, label, Phase::Prompt, winners.prompt.threads, baseline)?,
+        settings: Default::default(),
+        extra: Default::default(),
+    })
+}
+
+fn phase_of(report: &Report, label: &str, phase: Phase, winner: usize, baseline: usize) -> Option<PhaseTuning> {
+    let build = report.build(label)?;
+    let figure = |threads: usize| build.figure(phase, threads);
+    let best = figure(winner)?;
+    // The heuristic's own count may not be among those that a person asked for; then the winner is its own baseline.
+    let base = figure(baseline).unwrap_or(best);
+    let count = |threads: usize| u32::try_from(threads).ok().and_then(std::num::NonZeroU32::new);
+    let mut trials = Vec::new();
+    for figure in build.figures.iter().filter(|figure| figure.phase == phase) {
+        let samples = report
+            .runs
+            .iter()
+            .filter(|run| run.build == label && run.phase == phase && run.threads == figure.threads)
+            .flat_map(|run| run.samples_ns.iter().map(|&ns| f64::from(run.tokens) * 1e9 / ns as f64))
+            .collect();
+        trials.push(Trial { threads: count(figure.threads)?, samples, extra: Default::default() });
+    }
+    Some(PhaseTuning {
+        threads: count(winner)?,
+        tokens_per_second: best.tokens_per_second,
+        tokens: std::num::NonZeroU32::new(best.tokens)?,
+        baseline: Figure {
+            threads: count(base.threads)?,
+            tokens_per_second: base.tokens_per_second,
+            extra: Default::default(),
+        },
+        trials,
+        extra: Default::default(),
+    })
+}

@@ -1,0 +1,367 @@
+//! `install-optimized`: the fastest llama.cpp for this CPU, compiled, measured, installed and proven to run.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs;
+use std::num::NonZeroU32;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use build_info::{Blas, BlasFigures, BuildId, BuildInfo, BuildKind, Patch, Rates};
+use clap::Args;
+use diagnostic::{Error, Result, codes};
+use fetch::vendor::VendorPlan;
+use gguf::model::{Quant, Shape};
+use host::Host;
+use llama_build::blas::OpenBlas;
+use llama_build::native::{self, Locations, Options};
+use llama_build::toolchain::{self, Toolchain, Wishes};
+use llama_build::{CompilePlan, product};
+use measure::{Phase, bench, compare_two};
+use store::{Smoke, SmokePlan, Store};
+
+use crate::image::Image;
+use crate::source::Source;
+use crate::{compile, machine, measuring, models, openblas, source, ui, workspace};
+
+/// Compile llama.cpp for this CPU, measure it, install and activate it
+#[derive(Debug, Args)]
+pub(crate) struct Flags {
+    /// OpenBLAS: measure with and without and keep the faster, always, or never
+    #[arg(long, value_enum, default_value = "auto", value_name = "auto|on|off", hide_possible_values = true)]
+    blas: openblas::Wish,
+    /// Optimise at link time; no gain was measured, and it takes longer
+    #[arg(long)]
+    lto: bool,
+    /// Keep debug information
+    #[arg(long)]
+    debug_symbols: bool,
+    /// C compiler
+    #[arg(long, value_name = "PATH")]
+    cc: Option<PathBuf>,
+    /// C++ compiler
+    #[arg(long, value_name = "PATH")]
+    cxx: Option<PathBuf>,
+    /// Compilers that run at the same time; otherwise the CPU budget
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=4096))]
+    jobs: Option<u16>,
+    /// A further cmake definition, `-DKEY=VALUE`
+    #[arg(long = "cmake-arg", value_name = "-DKEY=VALUE", allow_hyphen_values = true)]
+    cmake_args: Vec<String>,
+    /// Never fetch cmake, ninja or OpenBLAS; fail or go without
+    #[arg(long)]
+    no_fetch_tools: bool,
+    /// Take llama.cpp's source from a directory or tarball instead of a mirror; it is verified all the same
+    #[arg(long, value_name = "DIR|TARBALL")]
+    source: Option<PathBuf>,
+    /// Answer yes to every question
+    #[arg(long)]
+    yes: bool,
+    /// Print the plan and stop
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// Everything that is decided before anything is done.
+struct Plan {
+    toolchain: Toolchain,
+    vendor: VendorPlan,
+    wish: openblas::Wish,
+    blas: openblas::Plan,
+    options: Options,
+    /// Checked here, so that a refused flag is told at once; made again when the source is there.
+    compile: CompilePlan,
+}
+
+impl Flags {
+    pub(crate) fn run(self) -> Result<()> {
+        let start = Instant::now();
+        let host = Host::probe();
+        let plan = plan(&self, &host)?;
+        if self.dry_run {
+            ui::print(plan.to_string());
+            return Ok(());
+        }
+        run(&plan, &host, start)
+    }
+}
+
+fn plan(flags: &Flags, host: &Host) -> Result<Plan> {
+    let vendor = source::plan(flags.source.as_deref())?;
+    let wishes = Wishes {
+        cc: flags.cc.clone(),
+        cxx: flags.cxx.clone(),
+        tools_dir: workspace::tools_dir(),
+        may_fetch: !flags.no_fetch_tools,
+    };
+    let toolchain = toolchain::probe(&wishes)?;
+    let options = Options {
+        lto: flags.lto,
+        debug_symbols: flags.debug_symbols,
+        jobs: flags.jobs.map_or(host.budget.cpus, usize::from),
+        cmake_args: flags.cmake_args.clone(),
+    };
+    let at =
+        locations(&vendor.pin.commit.to_string(), &workspace::llama_target_dir().join("source"), "not patched yet");
+    let compile = native::plan(&options, &toolchain, None, &at)?;
+    let blas = openblas::plan(flags.blas, &toolchain, flags.yes, !flags.no_fetch_tools);
+    Ok(Plan { toolchain, vendor, wish: flags.blas, blas, options, compile })
+}
+
+fn locations(commit: &str, source: &Path, source_id: &str) -> Locations {
+    Locations {
+        source: source.to_owned(),
+        source_id: source_id.to_owned(),
+        commit: commit.to_owned(),
+        build_dir: workspace::llama_target_dir().join("native"),
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for wheel in &self.toolchain.to_fetch {
+            writeln!(
+                f,
+                "fetch {} {} with pip into {}",
+                wheel.package,
+                wheel.version,
+                workspace::tools_dir().display()
+            )?;
+        }
+        write!(f, "{}", self.vendor)?;
+        match &self.blas {
+            openblas::Plan::None(reason) => writeln!(f, "openblas: none ({reason})")?,
+            openblas::Plan::System(found) => writeln!(f, "openblas: {} of the system", found.version)?,
+            openblas::Plan::Apt => writeln!(f, "openblas: install libopenblas-dev with apt-get")?,
+            openblas::Plan::Pypi => writeln!(f, "openblas: fetch with pip")?,
+        }
+        write!(f, "{}", self.compile)?;
+        writeln!(f, "measure with a generated model, blas {}", self.wish.name())?;
+        writeln!(f, "install and activate in {}", workspace::home().display())
+    }
+}
+
+fn run(plan: &Plan, host: &Host, start: Instant) -> Result<()> {
+    let store = Store::at(workspace::home());
+    plan.toolchain.fetch(&workspace::tools_dir(), &mut ui::note)?;
+    let source = source::prepare(&plan.vendor)?;
+    let blas = openblas::acquire(&plan.blas, &plan.toolchain);
+    if let (Err(reason), openblas::Wish::On) = (&blas, plan.wish) {
+        return Err(Error::new(codes::TOOL_MISSING, reason.clone()));
+    }
+    let at = locations(&source.commit, &source.dir, &source.id());
+    let compile = native::plan(&plan.options, &plan.toolchain, blas.as_ref().ok(), &at)?;
+    compile::run(&compile)?;
+
+    let record = compile.build_dir.join("installed.json");
+    if let Some(id) = already_installed(&store, &record, &compile, plan.wish) {
+        let activation = store.lock(ui::waiting_for_store)?.use_build(&id.to_string())?;
+        ui::activated(&activation);
+        ui::note(format!("finished  in {} s: nothing changed", start.elapsed().as_secs()));
+        return Ok(());
+    }
+
+    let image = Image::collect(&compile, blas.as_ref().ok())?;
+    let measured = measure_image(host, &image, plan.wish, blas)?;
+    let info = describe(host, plan, &compile, &source, measured.blas)?;
+    let writer = store.lock(ui::waiting_for_store)?;
+    let staging = writer.stage()?;
+    image.copy_to(staging.path())?;
+    let receipt = writer.commit(staging, info, &smoke_plan())?;
+    drop(writer);
+    let id = &receipt.activation.to;
+    remember(&record, &compile, plan.wish, id)?;
+    ui::activated(&receipt.activation);
+    prove(&store)?;
+    ui::note(format!(
+        "measured  prompt {:.1}, generation {:.1} tokens/s with {} threads ({})",
+        measured.rates.prompt, measured.rates.generation, measured.threads, measured.model
+    ));
+    ui::note(format!(
+        "finished  in {} s; put {} on your PATH",
+        start.elapsed().as_secs(),
+        workspace::short(&store.bin())
+    ));
+    Ok(())
+}
+
+/// What the measurement before installation gave.
+struct Measured {
+    blas: Blas,
+    /// Of the build as it is installed.
+    rates: Rates,
+    threads: usize,
+    model: String,
+}
+
+/// Enough for a verdict: five pairs, and short prompts; OpenBLAS takes over from 32 tokens on.
+const ROUNDS: u32 = 5;
+const PROMPT: u32 = 256;
+const GENERATE: u32 = 32;
+const WITHOUT: &str = "without openblas";
+const WITH: &str = "with openblas";
+
+/// Measures the image as it will run, with and without OpenBLAS in turn where that is the question, and takes the
+/// plug-in out of the image when it lost.
+fn measure_image(host: &Host, image: &Image, wish: openblas::Wish, blas: Result<OpenBlas, String>) -> Result<Measured> {
+    let model = models::generated(Shape::OneB, Quant::Q4KM)?;
+    let threads = machine::heuristic(host)?.generation;
+    let side = |label: &str, skip: &str| bench::Build {
+        label: label.to_owned(),
+        llama_bench: image.bin().join("llama-bench"),
+        library_path: None,
+        environment: BTreeMap::from([("GGML_BACKEND_SKIP".to_owned(), skip.to_owned())]),
+        args: Vec::new(),
+    };
+    let mut builds = vec![side(WITHOUT, "blas")];
+    if blas.is_ok() {
+        builds.push(side(WITH, ""));
+    }
+    let report = measuring::run(&bench::Plan {
+        builds,
+        model: model.path.clone(),
+        model_bytes: model.bytes,
+        bytes_per_token: model.bytes_per_token,
+        threads: vec![threads],
+        n_prompt: PROMPT,
+        n_gen: GENERATE,
+        rounds: if blas.is_ok() { ROUNDS } else { 3 },
+        repetitions: 1,
+        bandwidth: None,
+        machine: machine::description(host),
+    })?;
+    if report.interrupted {
+        return Err(Error::new(codes::INTERRUPTED, "interrupted"));
+    }
+    let rates = |label: &str| -> Result<Rates> {
+        let speed = |phase| Some(report.build(label)?.figure(phase, threads)?.tokens_per_second);
+        match (speed(Phase::Prompt), speed(Phase::Generation)) {
+            (Some(prompt), Some(generation)) => Ok(Rates { prompt, generation, extra: Default::default() }),
+            _ => Err(Error::new(codes::BENCH_FAILED, format!("llama-bench gave no figures {label}"))),
+        }
+    };
+    let off = rates(WITHOUT)?;
+    let (state, rates) = match blas {
+        Err(reason) => {
+            let none =
+                Blas { enabled: false, vendor: None, version: None, reason, measured: None, extra: Default::default() };
+            (none, off)
+        }
+        Ok(found) => {
+            let on = rates(WITH)?;
+            let uses_blas =
+                report.build(WITH).and_then(|build| build.backends.as_deref()).is_some_and(|all| all.contains("BLAS"));
+            if !uses_blas {
+                return Err(Error::new(
+                    codes::GATE_FAILED,
+                    "the OpenBLAS plug-in was built and llama.cpp did not load it",
+                ));
+            }
+            let verdict = compare_two(&report, WITH);
+            let enabled = verdict.keep || wish == openblas::Wish::On;
+            let reason = if wish == openblas::Wish::On {
+                format!("switched on with `--blas on`; measured: {}", verdict.reason)
+            } else {
+                verdict.reason
+            };
+            ui::note(format!("openblas  {}: {reason}", if enabled { "kept" } else { "left out" }));
+            if !enabled {
+                image.drop_blas(&found)?;
+            }
+            let rates = if enabled { on.clone() } else { off.clone() };
+            let measured = Some(BlasFigures { on, off, extra: Default::default() });
+            let state = Blas {
+                enabled,
+                vendor: Some("OpenBLAS".to_owned()),
+                version: Some(found.version),
+                reason,
+                measured,
+                extra: Default::default(),
+            };
+            (state, rates)
+        }
+    };
+    Ok(Measured { blas: state, rates, threads, model: model.class.to_string() })
+}
+
+fn describe(host: &Host, plan: &Plan, compile: &CompilePlan, source: &Source, blas: Blas) -> Result<BuildInfo> {
+    let threads = machine::heuristic(host)?.generation;
+    let cxx = &plan.toolchain.cxx;
+    let name = cxx.path.file_name().unwrap_or_default().to_string_lossy();
+    let tools = [("cmake", &plan.toolchain.cmake), ("ninja", &plan.toolchain.ninja)];
+    let parse = |digest: &dyn fmt::Display| digest.to_string().parse().expect("a sha256 is 64 hex digits");
+    Ok(BuildInfo {
+        schema_version: BuildInfo::SCHEMA_VERSION,
+        build_type: BuildKind::Native,
+        date: build_info::now(),
+        hostname: host::hostname(),
+        cpu_model: host.cpu.model.clone(),
+        cpu_flags: Some(host.cpu.features.clone()),
+        cmake_flags: compile.cmake_flags(),
+        llama_version: source.version.clone(),
+        llama_commit: source.commit.clone(),
+        llama_tree: source.tree.clone(),
+        patches: source
+            .patches
+            .iter()
+            .map(|patch| Patch { name: patch.name.clone(), sha256: parse(&patch.sha256), extra: Default::default() })
+            .collect(),
+        compiler: format!("{name} {}", cxx.version),
+        tools: tools.into_iter().map(|(name, program)| (name.to_owned(), program.version.clone())).collect(),
+        reproducible: false,
+        optimal_threads: u32::try_from(threads).ok().and_then(NonZeroU32::new),
+        variants: Vec::new(),
+        glibc_floor: None,
+        blas,
+        lto: plan.options.lto,
+        openssl: plan.toolchain.openssl.clone(),
+        digests: BTreeMap::new(),
+        extra: Default::default(),
+    })
+}
+
+fn smoke_plan() -> SmokePlan {
+    SmokePlan {
+        tools: product::TOOLS.iter().map(|tool| Smoke::new(tool.name, tool.smoke, &[tool.smoke_status])).collect(),
+        timeout: Duration::from_secs(60),
+    }
+}
+
+/// The last proof: the installed build answers a prompt on a generated model.
+fn prove(store: &Store) -> Result<()> {
+    let model = models::generated(Shape::Tiny, Quant::Q4KM)?;
+    let mut command = Command::new(store.bin().join("llama-completion"));
+    command
+        .args(["--no-conversation", "--no-display-prompt", "--seed", "1", "-n", "16", "-p", "hello", "-m"])
+        .arg(&model.path);
+    let done = process::run(&mut command, Duration::from_secs(120))?;
+    if done.status.success() && !done.stdout.trim().is_empty() {
+        ui::note("proven    it answers a prompt on a generated model");
+        return Ok(());
+    }
+    Err(Error::new(
+        codes::SMOKE_FAILED,
+        format!("`llama-completion` does not answer: {}: {}", done.ended_by(), done.last_words()),
+    )
+    .hint("go back with `cargo xtask rollback`"))
+}
+
+/// What was installed from a build directory: the plan, the wish, the id. Measuring again would change nothing.
+fn installed_record(compile: &CompilePlan, wish: openblas::Wish, id: &BuildId) -> String {
+    serde_json::to_string_pretty(&serde_json::json!({ "plan": compile, "blas": wish.name(), "id": id.to_string() }))
+        .expect("a record holds only strings and numbers")
+}
+
+fn remember(record: &Path, compile: &CompilePlan, wish: openblas::Wish, id: &BuildId) -> Result<()> {
+    build_info::write_atomic(record, installed_record(compile, wish, id).as_bytes())
+}
+
+/// The installed and intact build that this very plan has given before.
+fn already_installed(store: &Store, record: &Path, compile: &CompilePlan, wish: openblas::Wish) -> Option<BuildId> {
+    let text = fs::read_to_string(record).ok()?;
+    let value: serde_json::Value = serde_json::from_str(&text).ok()?;
+    let id: BuildId = value["id"].as_str()?.parse().ok()?;
+    let same = text == installed_record(compile, wish, &id);
+    (same && store.verify(&id).is_ok_and(|found| found.is_intact())).then_some(id)
+}

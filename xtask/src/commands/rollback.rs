@@ -1,0 +1,23 @@
+//! `rollback`: back to the build that was active before.
+
+use clap::Args;
+use diagnostic::Result;
+use store::Store;
+
+use crate::{ui, workspace};
+
+/// Go back to the build that was active before
+#[derive(Debug, Args)]
+pub(crate) struct Flags {}
+
+impl Flags {
+    pub(crate) fn run(self) -> Result<()> {
+        let store = Store::at(workspace::home());
+        let rollback = store.lock(ui::waiting_for_store)?.rollback()?;
+        for (id, why) in &rollback.skipped {
+            ui::note(format!("skipped   {id}: {why}"));
+        }
+        ui::activated(&rollback.activation);
+        Ok(())
+    }
+}

@@ -1,0 +1,143 @@
+//! `show-build`: what the active build is, how it was made, and what was measured.
+
+use std::fmt::Write as _;
+
+use build_info::{BuildId, BuildInfo, BuildKind, Tuning};
+use clap::Args;
+use diagnostic::{Error, Result, codes};
+use host::Host;
+use host::threads::{Measured, ThreadChoice};
+use serde_json::json;
+use store::{Store, Verification};
+
+use crate::{machine, ui, workspace};
+
+/// Show the active build: how it was made, what was measured, which threads it runs with here
+#[derive(Debug, Args)]
+pub(crate) struct Flags {
+    /// Another build: its id, or the beginning of it
+    id: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    /// Compare every file with its digest
+    #[arg(long)]
+    verify: bool,
+}
+
+/// All that is shown.
+struct View {
+    id: BuildId,
+    active: bool,
+    info: BuildInfo,
+    tuning: Option<Tuning>,
+    threads: ThreadChoice,
+    verification: Option<Verification>,
+}
+
+impl Flags {
+    pub(crate) fn run(self) -> Result<()> {
+        let store = Store::at(workspace::home());
+        let active = store.active()?;
+        let id = match &self.id {
+            Some(text) => store.find(text)?,
+            None => active.clone().ok_or_else(|| {
+                Error::new(codes::NO_SUCH_BUILD, "no build is active")
+                    .hint("compile one with `cargo xtask install-optimized`")
+            })?,
+        };
+        let host = Host::probe();
+        let tuning = store.tuning(&machine::fingerprint(&host), &id)?;
+        let view = View {
+            active: active.as_ref() == Some(&id),
+            info: store.info(&id)?,
+            threads: machine::choice(&host, tuning.as_ref().and_then(measured))?,
+            verification: self.verify.then(|| store.verify(&id)).transpose()?,
+            tuning,
+            id,
+        };
+        ui::print(if self.json { as_json(&view) } else { as_text(&view) });
+        match &view.verification {
+            Some(found) if !found.is_intact() => {
+                Err(Error::new(codes::BUILD_CORRUPT, format!("`{}` is damaged: {found}", view.id))
+                    .hint("install it again, or go back with `cargo xtask rollback`"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The measured thread counts of the class that was measured last.
+fn measured(tuning: &Tuning) -> Option<Measured> {
+    let latest = tuning.classes.values().max_by_key(|class| class.date)?;
+    Some(Measured {
+        generation: latest.generation.threads.get() as usize,
+        prompt: latest.prompt.threads.get() as usize,
+    })
+}
+
+fn as_json(view: &View) -> String {
+    let value = json!({
+        "id": view.id.to_string(),
+        "active": view.active,
+        "build_info": view.info,
+        "tuning": view.tuning,
+        "optimal_threads": view.threads.generation,
+        "threads": view.threads,
+        "intact": view.verification.as_ref().map(Verification::is_intact),
+    });
+    serde_json::to_string_pretty(&value).expect("a view holds only strings and finite numbers")
+}
+
+fn as_text(view: &View) -> String {
+    let info = &view.info;
+    let mut text = String::new();
+    let mut line = |name: &str, value: &str| {
+        writeln!(text, "{name:<12} {value}").expect("a String takes any text");
+    };
+    line("build", &format!("{}{}", view.id, if view.active { " (active)" } else { "" }));
+    line(
+        "kind",
+        match info.build_type {
+            BuildKind::Native => "native: compiled for this CPU model, runs on no lesser one",
+            BuildKind::Portable => "portable: chooses among its CPU variants when it starts",
+        },
+    );
+    line("llama.cpp", &format!("{}, commit {}", info.llama_version, info.llama_commit));
+    line("source", &format!("tree {}", info.llama_tree));
+    for patch in &info.patches {
+        line("", &format!("patch {}", patch.name));
+    }
+    let place = info.hostname.as_ref().map(|hostname| format!(" on {hostname}")).unwrap_or_default();
+    line("built", &format!("{}{place}", info.date));
+    if let Some(model) = &info.cpu_model {
+        line("cpu", model);
+    }
+    line("compiler", &info.compiler);
+    line("link-time", if info.lto { "optimised" } else { "not optimised" });
+    line("https", info.openssl.as_deref().map_or("no: OpenSSL was not there", |_| "yes"));
+    let blas = &info.blas;
+    let name = [blas.vendor.as_deref(), blas.version.as_deref()].into_iter().flatten().collect::<Vec<_>>().join(" ");
+    let state = if blas.enabled { "on" } else { "off" };
+    line("blas", &format!("{state}{}: {}", if name.is_empty() { name } else { format!(", {name}") }, blas.reason));
+    if let Some(figures) = &blas.measured {
+        for (label, rates) in [("without", &figures.off), ("with", &figures.on)] {
+            line("", &format!("{label:<8} prompt {:.1}, generation {:.1} tokens/s", rates.prompt, rates.generation));
+        }
+    }
+    line("threads", &format!("-t {} -tb {}: {}", view.threads.generation, view.threads.prompt, view.threads.why));
+    for (class, tuning) in view.tuning.iter().flat_map(|tuning| &tuning.classes) {
+        let phase = |name: &str, phase: &build_info::PhaseTuning| {
+            format!("{name} {:.1} tokens/s with {} threads", phase.tokens_per_second, phase.threads)
+        };
+        let mark = if tuning.unstable { " (unstable)" } else { "" };
+        line(
+            "measured",
+            &format!("{class}: {}, {}{mark}", phase("prompt", &tuning.prompt), phase("generation", &tuning.generation)),
+        );
+    }
+    if let Some(found) = &view.verification {
+        line("files", if found.is_intact() { "all as installed" } else { "damaged" });
+    }
+    text
+}

@@ -1,0 +1,129 @@
+//! `test`: everything that must be true before a commit lands, on a machine that has only Rust, gcc and python3.
+//!
+//! What a test needs is installed here: Python packages into a virtual environment of our own, llama.cpp into a store of
+//! our own. Quick checks come first.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use diagnostic::{Error, Result, codes};
+use xshell::{Shell, cmd};
+
+use crate::environment::{TEST_HOME, TEST_PYTHON};
+use crate::{ui, workspace};
+
+/// Run every check: formatting, lints, generated files, tests, doc tests, and a real llama.cpp from end to end
+#[derive(Debug, Args)]
+pub(crate) struct Flags {
+    /// Say what would be run and stop
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// Upstream's reader of GGUF files, and what it stands on; exact versions, so that a failure is ours.
+const PYTHON_REQUIREMENTS: &str = include_str!("../../test-requirements.txt");
+
+/// One step: what it is called, and what is run.
+struct Step {
+    name: &'static str,
+    run: fn(&Setting) -> Result<()>,
+}
+
+/// Where the parts that the tests need are installed.
+struct Setting {
+    python: PathBuf,
+    home: PathBuf,
+}
+
+const STEPS: &[Step] = &[
+    Step { name: "formatting", run: |_| cargo("formatting", &["fmt", "--all", "--check"], &[]) },
+    Step {
+        name: "lints",
+        run: |_| cargo("lints", &["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"], &[]),
+    },
+    Step { name: "generated files", run: |_| xtask("generated files", &["codegen", "--check"], &[]) },
+    Step { name: "python packages", run: |setting| install_python_packages(&setting.python) },
+    Step { name: "llama.cpp", run: install_llama },
+    Step { name: "tests", run: run_tests },
+];
+
+impl Flags {
+    pub(crate) fn run(self) -> Result<()> {
+        let dir = workspace::target_dir().join("test");
+        let setting = Setting { python: dir.join("venv/bin/python3"), home: dir.join("home") };
+        if self.dry_run {
+            STEPS.iter().for_each(|step| ui::print(step.name));
+            return Ok(());
+        }
+        let start = Instant::now();
+        for step in STEPS {
+            process::interrupt::check()?;
+            ui::note(format!("checking  {}", step.name));
+            let step_start = Instant::now();
+            (step.run)(&setting)?;
+            ui::note(format!("passed    {} in {:.0?}", step.name, seconds(step_start)));
+        }
+        ui::note(format!("passed    all {} checks in {:.0?}", STEPS.len(), seconds(start)));
+        Ok(())
+    }
+}
+
+fn seconds(since: Instant) -> Duration {
+    Duration::from_secs(since.elapsed().as_secs())
+}
+
+/// Runs cargo in the workspace, with its output for the person to see.
+fn cargo(what: &str, arguments: &[&str], environment: &[(&str, &Path)]) -> Result<()> {
+    let shell = Shell::new().map_err(|error| failed(what, &error.to_string()))?;
+    shell.change_dir(workspace::root());
+    let program = workspace::cargo();
+    cmd!(shell, "{program} {arguments...}")
+        .envs(environment.iter().copied())
+        .quiet()
+        .run()
+        .map_err(|error| failed(what, &error.to_string()))
+}
+
+/// Runs a command of ours as a person would.
+fn xtask(what: &str, arguments: &[&str], environment: &[(&str, &Path)]) -> Result<()> {
+    cargo(what, &[&["xtask"], arguments].concat(), environment)
+}
+
+/// Creates the virtual environment, unless one with the same requirements is there.
+fn install_python_packages(python: &Path) -> Result<()> {
+    let venv = python.ancestors().nth(2).expect("the interpreter lies in `bin/` of its environment");
+    let stamp = venv.join("requirements.txt");
+    if fs::read_to_string(&stamp).is_ok_and(|installed| installed == PYTHON_REQUIREMENTS) && python.is_file() {
+        return Ok(());
+    }
+    let what = "python packages";
+    let run = |command: &mut Command| -> Result<()> {
+        let done = process::run(command, Duration::from_secs(600))?;
+        if done.status.success() { Ok(()) } else { Err(failed(what, done.last_words())) }
+    };
+    let _ = fs::remove_dir_all(venv);
+    run(Command::new("python3").args(["-m", "venv"]).arg(venv))
+        .map_err(|error| error.hint("python3 needs its `venv` module: `apt-get install python3-venv` on Debian"))?;
+    let pending = venv.join("pending.txt");
+    fs::write(&pending, PYTHON_REQUIREMENTS).map_err(|error| Error::io("cannot write", &pending, error))?;
+    run(Command::new(python)
+        .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--only-binary", ":all:", "-r"])
+        .arg(&pending))?;
+    fs::rename(&pending, &stamp).map_err(|error| Error::io("cannot write", &stamp, error))
+}
+
+/// Installs the real thing, as the README says, into a store that only the tests use.
+fn install_llama(setting: &Setting) -> Result<()> {
+    xtask("llama.cpp", &["install-optimized"], &[("CARAVAN_HOME", &setting.home)])
+}
+
+fn run_tests(setting: &Setting) -> Result<()> {
+    cargo("tests", &["test", "--workspace"], &[(TEST_PYTHON, &setting.python), (TEST_HOME, &setting.home)])
+}
+
+fn failed(what: &str, why: &str) -> Error {
+    Error::new(codes::CHECK_FAILED, format!("{what}: {why}"))
+}

@@ -1,0 +1,23 @@
+//! `uninstall`: removes an installed build.
+
+use clap::Args;
+use diagnostic::Result;
+use store::Store;
+
+use crate::{ui, workspace};
+
+/// Remove an installed build; the active one is refused
+#[derive(Debug, Args)]
+pub(crate) struct Flags {
+    /// Its id, or the beginning of it
+    id: String,
+}
+
+impl Flags {
+    pub(crate) fn run(self) -> Result<()> {
+        let store = Store::at(workspace::home());
+        let removed = store.lock(ui::waiting_for_store)?.uninstall(&self.id)?;
+        ui::note(format!("removed   {}", removed.id));
+        Ok(())
+    }
+}

@@ -1,0 +1,23 @@
+//! `use`: activates an installed build.
+
+use clap::Args;
+use diagnostic::Result;
+use store::Store;
+
+use crate::{ui, workspace};
+
+/// Activate an installed build
+#[derive(Debug, Args)]
+pub(crate) struct Flags {
+    /// Its id, or the beginning of it
+    id: String,
+}
+
+impl Flags {
+    pub(crate) fn run(self) -> Result<()> {
+        let store = Store::at(workspace::home());
+        let activation = store.lock(ui::waiting_for_store)?.use_build(&self.id)?;
+        ui::activated(&activation);
+        Ok(())
+    }
+}

@@ -1,0 +1,49 @@
+//! Every environment variable that Caravan reads or sets for its children.
+
+/// One row of `docs/environment.md`.
+pub(crate) struct Variable {
+    pub(crate) name: &'static str,
+    pub(crate) reader: &'static str,
+    pub(crate) meaning: &'static str,
+}
+
+const fn variable(name: &'static str, reader: &'static str, meaning: &'static str) -> Variable {
+    Variable { name, reader, meaning }
+}
+
+/// Names the virtual environment's python for tests that compare with upstream's Python packages.
+pub(crate) const TEST_PYTHON: &str = "CARAVAN_TEST_PYTHON";
+/// Names the store that the end-to-end tests use.
+pub(crate) const TEST_HOME: &str = "CARAVAN_TEST_HOME";
+
+/// In the order of the documentation.
+pub(crate) const VARIABLES: &[Variable] = &[
+    variable("CARAVAN_HOME", "`cargo xtask`", "the store; `.local` in the repository when unset"),
+    variable(
+        "CARAVAN_THREAD_MODE",
+        "thread choice",
+        "`auto`: the job's variable decides; anything else: the build's `optimal_threads`",
+    ),
+    variable("SARAI_THREAD_MODE", "thread choice", "alias of `CARAVAN_THREAD_MODE`"),
+    variable("CARAVAN_JOB", "thread choice", "the job, such as `coding`; its threads stand in `CODING_THREADS`"),
+    variable(
+        "<TYPE>_THREADS",
+        "thread choice",
+        "threads of a job: `MARKETING_THREADS`, `CODING_THREADS`, `RESEARCH_THREADS`, or any other name",
+    ),
+    variable("CC`, `CXX", "`install-optimized`", "compilers, unless `--cc` and `--cxx` name them"),
+    variable("NO_COLOR", "everything that prints", "no colour"),
+    variable(
+        llama_build::plan::PLAN_VARIABLE,
+        "`llama-sys`",
+        "with the feature `vendored`: the compile plan; `cargo xtask` sets it",
+    ),
+    variable("LLAMA_LIB_DIR", "`llama-sys`", "the `lib` directory of an installed build to link"),
+    variable(
+        "GGML_BACKEND_SKIP",
+        "every tool of a build",
+        "backends that are not used, separated by commas: `GGML_BACKEND_SKIP=blas`",
+    ),
+    variable(TEST_PYTHON, "tests", "python with upstream's `gguf` package; `cargo xtask test` sets it"),
+    variable(TEST_HOME, "end-to-end tests", "a store with an installed build; `cargo xtask test` sets it"),
+];

@@ -1,0 +1,47 @@
+//! This machine, and the thread counts that fit it.
+
+use build_info::HostFingerprint;
+use diagnostic::Result;
+use host::Host;
+use host::job::JobThreads;
+use host::threads::{self, Measured, ThreadChoice, Wish};
+use measure::bandwidth;
+
+/// The key under which measurements of this machine are kept.
+pub(crate) fn fingerprint(host: &Host) -> HostFingerprint {
+    host.fingerprint().parse().expect("a host's fingerprint has the form that build_info asks for")
+}
+
+/// The threads that the heuristic gives, before any measurement, capped by the CPU budget.
+pub(crate) fn heuristic(host: &Host) -> Result<ThreadChoice> {
+    threads::choose(&host.topology, &host.budget, &Wish::default())
+}
+
+/// The threads to run with: the job's variable, what was measured, or the heuristic; capped by the CPU budget.
+pub(crate) fn choice(host: &Host, measured: Option<Measured>) -> Result<ThreadChoice> {
+    let job = JobThreads::from_env(|name| std::env::var(name).ok())?;
+    threads::choose(&host.topology, &host.budget, &Wish { measured, job, ..Wish::default() })
+}
+
+/// Checks thread counts that a person asked for.
+pub(crate) fn explicit(host: &Host, counts: &[usize]) -> Result<()> {
+    for &count in counts {
+        threads::choose(&host.topology, &host.budget, &Wish { explicit: Some(count), ..Wish::default() })?;
+    }
+    Ok(())
+}
+
+/// How to measure this machine's read bandwidth.
+pub(crate) fn bandwidth(host: &Host) -> bandwidth::Plan {
+    let cache = host.topology.cache_bytes_at_most().unwrap_or(0);
+    let memory = [&host.memory.available, &host.memory.cgroup_limit];
+    let memory = memory.into_iter().flatten().map(|bytes| bytes.value).min().unwrap_or(u64::MAX);
+    bandwidth::Plan::new(host.budget.cpus, cache, memory)
+}
+
+/// What goes into reports.
+pub(crate) fn description(host: &Host) -> serde_json::Value {
+    let mut value = serde_json::to_value(host).expect("a host holds only strings and numbers");
+    value["fingerprint"] = host.fingerprint().into();
+    value
+}

@@ -1,0 +1,104 @@
+//! Where OpenBLAS comes from: the system, apt when it may, otherwise PyPI.
+
+use std::env;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use clap::ValueEnum;
+use diagnostic::{Error, Result, codes};
+use llama_build::blas::{self, OpenBlas};
+use llama_build::toolchain::{Toolchain, pypi};
+
+use crate::{ui, workspace};
+
+/// What a person wants of OpenBLAS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Wish {
+    /// Measure with and without, keep the faster
+    Auto,
+    /// Use it
+    On,
+    /// Leave it out
+    Off,
+}
+
+impl Wish {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Wish::Auto => "auto",
+            Wish::On => "on",
+            Wish::Off => "off",
+        }
+    }
+}
+
+/// How OpenBLAS will be had.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Plan {
+    /// Not at all, and why.
+    None(String),
+    /// It is installed.
+    System(OpenBlas),
+    /// `apt-get install`, as root, with consent.
+    Apt,
+    /// The pinned wheel, unpacked in the cache.
+    Pypi,
+}
+
+/// Decides, and asks the person where that is needed.
+pub(crate) fn plan(wish: Wish, toolchain: &Toolchain, yes: bool, may_fetch: bool) -> Plan {
+    if wish == Wish::Off {
+        return Plan::None("switched off with `--blas off`".to_owned());
+    }
+    if let Some(found) = blas::of_system(&toolchain.c) {
+        return Plan::System(found);
+    }
+    if !may_fetch {
+        return Plan::None("OpenBLAS is not installed, and nothing may be fetched".to_owned());
+    }
+    let may_ask = rustix::process::geteuid().is_root() && has_apt();
+    let consents = || yes || env::var_os("CI").is_some() || ui::confirm("install libopenblas-dev with apt-get?");
+    if may_ask && consents() { Plan::Apt } else { Plan::Pypi }
+}
+
+/// Executes the plan. Trouble is no failure of the build: it goes on without OpenBLAS, and the reason is kept.
+pub(crate) fn acquire(plan: &Plan, toolchain: &Toolchain) -> Result<OpenBlas, String> {
+    let acquired = match plan {
+        Plan::None(reason) => return Err(reason.clone()),
+        Plan::System(found) => return Ok(found.clone()),
+        Plan::Apt => install_with_apt(toolchain).or_else(|error| {
+            ui::note(format!("openblas  {error}"));
+            from_pypi(toolchain)
+        }),
+        Plan::Pypi => from_pypi(toolchain),
+    };
+    acquired.map_err(|error| format!("OpenBLAS is not available: {error}"))
+}
+
+fn from_pypi(toolchain: &Toolchain) -> Result<OpenBlas> {
+    let dir = pypi::fetch(&pypi::OPENBLAS, &workspace::tools_dir(), &mut ui::note)?;
+    blas::of_pypi(&dir, &toolchain.c)
+}
+
+fn install_with_apt(toolchain: &Toolchain) -> Result<OpenBlas> {
+    ui::note("openblas  installing libopenblas-dev with apt-get");
+    let apt = |arguments: &[&str]| -> Result<()> {
+        let mut command = Command::new("apt-get");
+        command.args(["--quiet", "--yes"]).args(arguments).env("DEBIAN_FRONTEND", "noninteractive");
+        let done = process::run(&mut command, Duration::from_secs(300))?;
+        if done.status.success() {
+            return Ok(());
+        }
+        Err(Error::new(codes::TOOL_MISSING, format!("`apt-get {}`: {}", arguments.join(" "), done.last_words())))
+    };
+    apt(&["update"])?;
+    apt(&["install", "--no-install-recommends", "libopenblas-dev"])?;
+    blas::of_system(&toolchain.c).ok_or_else(|| {
+        Error::new(codes::TOOL_MISSING, "libopenblas-dev is installed, but a program with it does not run")
+    })
+}
+
+fn has_apt() -> bool {
+    Path::new("/usr/bin/apt-get").exists()
+}

@@ -1,0 +1,133 @@
+//! What a person sees: notes and progress on standard error, data on standard output.
+//!
+//! On a terminal long work is a bar; elsewhere it is a line every few seconds, so that a CI log stays readable.
+
+use std::io::{IsTerminal, Write};
+use std::time::{Duration, Instant};
+
+use anstyle::{AnsiColor, Style};
+use diagnostic::Error;
+use indicatif::{ProgressBar, ProgressStyle};
+
+const ERROR: Style = AnsiColor::Red.on_default().bold();
+const HINT: Style = AnsiColor::Cyan.on_default().bold();
+const NOTE: Style = AnsiColor::Green.on_default().bold();
+
+/// How often progress is written where there is no terminal.
+const LINE_EVERY: Duration = Duration::from_secs(10);
+
+/// One line about what is being done.
+pub(crate) fn note(text: impl AsRef<str>) {
+    let text = text.as_ref();
+    let (head, rest) = text.split_once(' ').unwrap_or((text, ""));
+    anstream::eprintln!("{NOTE}{head}{NOTE:#} {rest}");
+}
+
+/// Lines that are data or part of a table; to standard output, with colour only on a terminal.
+pub(crate) fn print(text: impl AsRef<str>) {
+    let mut out = anstream::stdout();
+    // A closed pipe (`| head`) ends our output, not our work.
+    let _ = writeln!(out, "{}", text.as_ref().trim_end_matches('\n'));
+}
+
+/// An error with its hints, as the last thing that a command says.
+pub(crate) fn show_error(error: &Error) {
+    anstream::eprintln!("{ERROR}error{ERROR:#}: {error} [{}]", error.code().name);
+    for hint in error.hints() {
+        anstream::eprintln!("{HINT}hint{HINT:#}: {hint}");
+    }
+}
+
+/// Asks a question that `y` answers with yes; without a terminal the answer is no.
+pub(crate) fn confirm(question: &str) -> bool {
+    if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
+        return false;
+    }
+    anstream::eprint!("{question} [y/N] ");
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer).is_ok() && matches!(answer.trim(), "y" | "Y" | "yes")
+}
+
+/// The progress of one long piece of work.
+pub(crate) struct Progress {
+    label: &'static str,
+    unit: Unit,
+    bar: Option<ProgressBar>,
+    last_line: Instant,
+}
+
+/// What is counted.
+#[derive(Clone, Copy)]
+pub(crate) enum Unit {
+    Steps,
+    Bytes,
+}
+
+impl Progress {
+    pub(crate) fn new(label: &'static str, unit: Unit) -> Progress {
+        let bar = std::io::stderr().is_terminal().then(|| {
+            let counter = match unit {
+                Unit::Steps => "{pos}/{len}",
+                Unit::Bytes => "{bytes}/{total_bytes}",
+            };
+            let template = format!("{{prefix}} [{{bar:30}}] {counter} {{elapsed}} {{wide_msg}}");
+            let style = ProgressStyle::with_template(&template).expect("the template above is valid");
+            ProgressBar::new(0).with_style(style.progress_chars("=> ")).with_prefix(label)
+        });
+        Progress { label, unit, bar, last_line: Instant::now() }
+    }
+
+    pub(crate) fn set(&mut self, done: u64, total: u64, what: &str) {
+        if let Some(bar) = &self.bar {
+            bar.set_length(total);
+            bar.set_position(done);
+            bar.set_message(what.to_owned());
+        } else if self.last_line.elapsed() >= LINE_EVERY {
+            self.last_line = Instant::now();
+            match self.unit {
+                Unit::Steps => eprintln!("{} {done}/{total} {what}", self.label),
+                Unit::Bytes => eprintln!("{} {}/{} MB {what}", self.label, done / 1_000_000, total / 1_000_000),
+            }
+        }
+    }
+
+    /// Shows what has just happened without counting it.
+    pub(crate) fn say(&self, what: &str) {
+        if let Some(bar) = &self.bar {
+            bar.set_message(what.to_owned());
+        }
+    }
+
+    /// A line that stays above the bar.
+    pub(crate) fn note(&self, text: &str) {
+        match &self.bar {
+            Some(bar) => bar.suspend(|| note(text)),
+            None => note(text),
+        }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// Told when another process holds the store's lock.
+pub(crate) fn waiting_for_store(holder: Option<u32>) {
+    match holder {
+        Some(pid) => note(format!("waiting   for process {pid} to finish with the store")),
+        None => note("waiting   for another process to finish with the store"),
+    }
+}
+
+/// Says which build is active now.
+pub(crate) fn activated(activation: &store::Activation) {
+    match &activation.from {
+        Some(from) if *from == activation.to => note(format!("active    {} (it was already)", activation.to)),
+        Some(from) => note(format!("active    {} (before: {from})", activation.to)),
+        None => note(format!("active    {}", activation.to)),
+    }
+}

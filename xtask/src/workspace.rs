@@ -1,0 +1,48 @@
+//! Where things are. The root comes from the manifest, never from the working directory.
+
+use std::env;
+use std::path::{Path, PathBuf};
+
+/// The root of the repository.
+pub(crate) fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the manifest of xtask lies one level below the root")
+}
+
+/// Cargo's target directory, where everything goes that can be made again.
+pub(crate) fn target_dir() -> PathBuf {
+    env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), |dir| root().join(dir))
+}
+
+/// The store: `CARAVAN_HOME`, otherwise `.local` in the repository.
+pub(crate) fn home() -> PathBuf {
+    match env::var_os("CARAVAN_HOME") {
+        Some(home) if !home.is_empty() => std::path::absolute(&home).unwrap_or_else(|_| home.into()),
+        _ => root().join(".local"),
+    }
+}
+
+/// Where fetched build tools are kept.
+pub(crate) fn tools_dir() -> PathBuf {
+    home().join("cache/tools")
+}
+
+/// Where generated models are kept.
+pub(crate) fn models_dir() -> PathBuf {
+    home().join("models")
+}
+
+/// The cargo that runs us.
+pub(crate) fn cargo() -> PathBuf {
+    env::var_os("CARGO").map_or_else(|| "cargo".into(), PathBuf::from)
+}
+
+/// A path as a person would write it from the root of the repository.
+pub(crate) fn short(path: &Path) -> String {
+    let relative = path.strip_prefix(root()).unwrap_or(path);
+    if relative.as_os_str().is_empty() { ".".to_owned() } else { relative.display().to_string() }
+}
+
+/// Where llama.cpp is patched and compiled.
+pub(crate) fn llama_target_dir() -> PathBuf {
+    target_dir().join("llama")
+}
