@@ -55,7 +55,7 @@ fn agree(quant: Quant) {
         ours.metadata.0.iter().map(|(key, value)| (key.clone(), described(value))).collect();
     assert_eq!(Json::Object(metadata), theirs["metadata"], "{quant}");
 
-    let tensors = theirs["tensors"].as_array().unwrap();
+    let tensors = theirs["tensors"].as_array().expect("a list");
     assert_eq!(tensors.len(), ours.tensors.len());
     for (ours_of_it, theirs_of_it) in ours.tensors.iter().zip(tensors) {
         let name = &ours_of_it.name;
@@ -75,7 +75,7 @@ fn agree(quant: Quant) {
             _ if ours_of_it.dims.len() == 1 => (1.0, 0.0, 0),
             _ => (0.0, 1.0 / n_in.sqrt(), 0),
         };
-        let [their_mean, their_std] = ["mean", "std"].map(|key| theirs_of_it[key].as_f64().unwrap());
+        let [their_mean, their_std] = ["mean", "std"].map(|key| theirs_of_it[key].as_f64().expect("a number"));
         assert!((their_mean - mean).abs() <= 0.03 * std, "{quant} {name}: mean {their_mean}, expected {mean}");
         assert!((their_std - std).abs() <= 0.02 * std, "{quant} {name}: std {their_std}, expected {std}");
         assert_eq!(theirs_of_it["zero_rows"], json!(zero_rows), "{name}");

@@ -19,7 +19,7 @@ const SYNC_BYTES: usize = 128 << 20;
 /// Writes the model beside `path`, syncs it, and renames it into place, over a file that may be there. On any failure
 /// the half-written file is removed and what was at `path` stays.
 ///
-/// Progress and stopping are those of [`super::write`].
+/// Progress and stopping are those of [`super::write()`].
 ///
 /// # Errors
 /// [`diagnostic::codes::DISK_FULL`] before anything is written when the model does not fit, other errors of the file

@@ -23,7 +23,7 @@ pub fn write(plan: &ModelPlan, out: &mut impl Write, on_progress: impl FnMut(u64
     write_named(plan, Path::new(&plan.file_name()), out, on_progress)
 }
 
-/// As [`write`]; errors name `path`.
+/// As [`write()`]; errors name `path`.
 pub(super) fn write_named(
     plan: &ModelPlan,
     path: &Path,

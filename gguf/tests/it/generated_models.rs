@@ -2,11 +2,12 @@
 
 use std::io::{self, Write};
 
-use crate::support::model;
 use diagnostic::{Error, codes};
 use gguf::model::{Quant, Shape, plan, write};
 use gguf::{Header, TensorType};
 use sha2::{Digest, Sha256};
+
+use crate::support::model;
 
 #[test]
 fn every_plan_is_laid_out_without_gaps() {

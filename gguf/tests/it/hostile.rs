@@ -3,14 +3,14 @@
 use std::fs;
 use std::io::{self, Read};
 
-use crate::support::model;
 use diagnostic::codes;
 use gguf::Header;
 use gguf::model::{Quant, Shape, plan};
 use proptest::prelude::*;
 
+use crate::support::model;
+
 /// A header, written by hand.
-#[derive(Clone, Default)]
 struct Bytes(Vec<u8>);
 
 impl Bytes {

@@ -2,9 +2,10 @@
 
 use std::io::{self, Write};
 
-use crate::support::{dequantize, model, moments};
 use gguf::model::{ModelPlan, Quant, Shape, plan, write};
 use gguf::{TensorInfo, TensorType};
+
+use crate::support::{dequantize, model, moments};
 
 fn values(plan: &ModelPlan, file: &[u8], tensor: &TensorInfo) -> Vec<f32> {
     let start = (plan.data_offset + tensor.offset) as usize;
