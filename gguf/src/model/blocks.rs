@@ -179,3 +179,32 @@ fn f16_unit(levels: &[f16; F16_LEVELS], unit: &mut [u8; 512], words: &[u64; 64])
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pieces_in_which_a_tensor_is_made_do_not_matter() {
+        for tensor_type in [TensorType::Q4_0, TensorType::Q8_0, TensorType::Q4K, TensorType::Q6K, TensorType::F16] {
+            let blocks = Blocks::new(tensor_type, 0.02).unwrap();
+            let (_, unit_bytes) = blocks.unit();
+            let mut whole = vec![0; 7 * unit_bytes];
+            blocks.fill(key(1, 2), 10, &mut whole);
+            let mut pieces = vec![0; 7 * unit_bytes];
+            blocks.fill(key(1, 2), 14, &mut pieces[4 * unit_bytes..]);
+            blocks.fill(key(1, 2), 10, &mut pieces[..4 * unit_bytes]);
+            assert_eq!(whole, pieces, "{tensor_type}");
+            assert_ne!(whole[..unit_bytes], whole[unit_bytes..2 * unit_bytes], "{tensor_type}");
+        }
+    }
+
+    #[test]
+    fn units_are_whole_blocks_of_the_type() {
+        for tensor_type in [TensorType::Q4_0, TensorType::Q8_0, TensorType::Q4K, TensorType::Q6K, TensorType::F16] {
+            let (values, bytes) = Blocks::new(tensor_type, 0.02).unwrap().unit();
+            let blocks = values as u64 / tensor_type.block_elements();
+            assert_eq!(blocks * tensor_type.block_bytes(), bytes as u64, "{tensor_type}");
+        }
+    }
+}

@@ -2,7 +2,7 @@
 //!
 //! They cost what a real model of their shape and quantisation costs in memory, bandwidth and arithmetic, which is what
 //! tests and benchmarks are about, and they are made here from a seed instead of downloaded. [`plan`] is pure: it lays
-//! out the whole file. [`write`] and [`write_file`] then stream it in constant memory; the same plan gives the same
+//! out the whole file. [`write()`] and [`write_file`] then stream it in constant memory; the same plan gives the same
 //! bytes everywhere.
 //!
 //! Text goes in and out: every byte has a token, and what a model generates is printable ASCII (see `vocab.rs`).

@@ -23,7 +23,7 @@ pub fn write(plan: &ModelPlan, out: &mut impl Write, on_progress: impl FnMut(u64
     write_named(plan, Path::new(&plan.file_name()), out, on_progress)
 }
 
-/// As [`write`]; errors name `path`.
+/// As [`write()`]; errors name `path`.
 pub(super) fn write_named(
     plan: &ModelPlan,
     path: &Path,
@@ -50,18 +50,18 @@ pub(super) fn write_named(
 }
 
 fn write_tensor(tensor: &TensorInfo, fill: Fill, key: u64, put: &mut impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
-    let (Fill::Random { std } | Fill::RandomWhereGenerated { std }) = fill else {
-        let Fill::Constant(value) = fill else { unreachable!("the other fills are taken above") };
-        return put(&value.to_le_bytes().repeat(tensor.bytes as usize / size_of::<f32>()));
+    let std = match fill {
+        Fill::Constant(value) => return put(&value.to_le_bytes().repeat(tensor.bytes as usize / size_of::<f32>())),
+        Fill::Random { std } | Fill::RandomWhereGenerated { std } => std,
     };
     let blocks = Blocks::new(tensor.tensor_type, std).expect("plans give matrices only types that can be made");
     let (unit_values, unit_bytes) = blocks.unit();
     let units_per_row = tensor.dims[0] / unit_values as u64;
     let units = tensor.bytes / unit_bytes as u64;
-    let mut chunk = vec![0; CHUNK_BYTES / unit_bytes * unit_bytes];
-    let mut first = 0;
-    while first < units {
-        let count = (units - first).min((chunk.len() / unit_bytes) as u64);
+    let units_per_chunk = (CHUNK_BYTES / unit_bytes) as u64;
+    let mut chunk = vec![0; CHUNK_BYTES];
+    for first in (0..units).step_by(units_per_chunk as usize) {
+        let count = units_per_chunk.min(units - first);
         let chunk = &mut chunk[..count as usize * unit_bytes];
         blocks.fill(key, first, chunk);
         if matches!(fill, Fill::RandomWhereGenerated { .. }) {
@@ -73,7 +73,6 @@ fn write_tensor(tensor: &TensorInfo, fill: Fill, key: u64, put: &mut impl FnMut(
             }
         }
         put(chunk)?;
-        first += count;
     }
     Ok(())
 }

@@ -19,8 +19,8 @@ use crate::tensor::TensorInfo;
 use crate::value::Metadata;
 use source::Source;
 
-/// The most that a header may take, in bytes of memory: strings, arrays and descriptions together. The largest real
-/// headers (a quarter of a million tokens and twice as many merges) need about 35 MiB.
+/// The most that a header may take, in bytes of memory: strings, arrays and descriptions together. A vocabulary of
+/// a quarter of a million tokens with twice as many merges, about the largest there is, takes 30 MiB.
 pub const MAX_HEADER_BYTES: u64 = 128 << 20;
 
 /// What a GGUF file says about itself.

@@ -24,6 +24,8 @@ pub(super) fn header<R: Read>(source: &mut Source<R>) -> Result<Header> {
     let metadata = metadata(source, key_count)?;
     let alignment = alignment(&metadata)?;
     let tensors = tensors(source, tensor_count, alignment)?;
+    // A file without tensors, such as a vocabulary alone, ends here and needs no padding.
+    let alignment = if tensors.is_empty() { 1 } else { alignment };
     let data_offset = tensor::align_up(source.position(), alignment).expect("a header is far smaller than 2^63 bytes");
     match tensors.last() {
         Some(last) if last.offset.checked_add(last.bytes).and_then(|end| end.checked_add(data_offset)).is_none() => {
