@@ -24,7 +24,7 @@ pub(crate) struct Flags {
 }
 
 /// Upstream's reader of GGUF files, and what it stands on; exact versions, so that a failure is ours.
-const PYTHON_REQUIREMENTS: &str = include_str!("../../test-requirements.txt");
+const PYTHON_REQUIREMENTS: &str = include_str!("../../../gguf/tests/requirements.txt");
 
 /// One step: what it is called, and what is run.
 struct Step {
