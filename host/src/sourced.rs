@@ -1,3 +1,5 @@
+//! A value and where it came from.
+
 use std::fmt;
 
 use serde::{Deserialize, Serialize};

@@ -1,3 +1,5 @@
+//! Damaged and newer files are refused, and the message says what is wrong.
+
 use std::fs::{self, File};
 
 use build_info::{BuildInfo, Tuning};

@@ -1,3 +1,5 @@
+//! Build ids, digests, fingerprints and model classes parse and print.
+
 use build_info::{BuildId, BuildKind, HostFingerprint, ModelClass, Sha256Digest};
 use proptest::prelude::*;
 

@@ -1,3 +1,5 @@
+//! What is written is read back equal, unknown keys included.
+
 use build_info::{BuildInfo, Tuning};
 use proptest::prelude::*;
 

@@ -1,3 +1,5 @@
+//! The JSON Schemas say what the types say.
+
 use build_info::schema;
 use serde_json::Value;
 

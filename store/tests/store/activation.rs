@@ -1,3 +1,5 @@
+//! Activating, rolling back, and damaged links.
+
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;

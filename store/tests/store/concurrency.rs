@@ -1,3 +1,5 @@
+//! Writers take turns, readers never wait.
+
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;

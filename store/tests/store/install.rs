@@ -1,3 +1,5 @@
+//! From a staged directory to an installed build.
+
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::time::Duration;

@@ -1,3 +1,5 @@
+//! Listing, finding and verifying builds.
+
 use std::fs;
 
 use diagnostic::codes;

@@ -1,3 +1,5 @@
+//! Tuning is kept per host, build and class.
+
 use std::fs;
 use std::num::NonZeroU32;
 

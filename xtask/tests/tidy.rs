@@ -1,0 +1,113 @@
+//! The rules of the repository, as tests.
+
+#![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Licences that our own, MIT OR Apache-2.0, can stand beside in a binary.
+const LICENCES: &[&str] = &[
+    "0BSD",
+    "Apache-2.0",
+    "Apache-2.0 WITH LLVM-exception",
+    "BSD-2-Clause",
+    "BSD-3-Clause",
+    "BSL-1.0",
+    "CC0-1.0",
+    "CDLA-Permissive-2.0",
+    "ISC",
+    "MIT",
+    "MIT-0",
+    "Unicode-3.0",
+    "Unlicense",
+    "Zlib",
+];
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
+}
+
+/// Every file that is, or could be, committed.
+fn files() -> Vec<PathBuf> {
+    let listed = Command::new("git")
+        .args(["ls-files", "--cached", "--others", "--exclude-standard"])
+        .current_dir(root())
+        .output()
+        .unwrap();
+    let files: Vec<PathBuf> = String::from_utf8(listed.stdout).unwrap().lines().map(|line| root().join(line)).collect();
+    assert!(files.len() > 50, "git lists only {} files", files.len());
+    files.into_iter().filter(|file| file.is_file()).collect()
+}
+
+fn rust_files() -> impl Iterator<Item = (PathBuf, String)> {
+    files().into_iter().filter(|file| file.extension().is_some_and(|ending| ending == "rs")).map(|file| {
+        let text = fs::read_to_string(&file).unwrap();
+        (file, text)
+    })
+}
+
+#[test]
+fn every_module_says_what_it_is_for() {
+    let silent: Vec<_> = rust_files().filter(|(_, text)| !text.starts_with("//! ")).map(|(file, _)| file).collect();
+    assert!(silent.is_empty(), "no module documentation: {silent:?}");
+}
+
+#[test]
+fn unsafe_code_is_forbidden_in_every_crate() {
+    for (file, text) in rust_files() {
+        if file.ends_with("src/lib.rs") || file.ends_with("src/main.rs") {
+            assert!(text.contains("#![forbid(unsafe_code)]"), "`{}` does not forbid unsafe code", file.display());
+        }
+    }
+}
+
+#[test]
+fn nothing_is_left_to_do() {
+    // In two parts, so that this file does not find itself.
+    let words = [concat!("TO", "DO"), concat!("FIX", "ME"), concat!("XX", "X:")];
+    for (file, text) in rust_files() {
+        for (number, line) in text.lines().enumerate() {
+            let found = words.iter().find(|word| line.contains(*word));
+            assert!(found.is_none(), "{}:{}: {line}", file.display(), number + 1);
+        }
+    }
+}
+
+#[test]
+fn lines_end_where_their_text_ends() {
+    for file in files() {
+        // A patch keeps the context lines of upstream's files, an empty one is a space.
+        if file.extension().is_some_and(|ending| ending == "patch") {
+            continue;
+        }
+        let Ok(text) = fs::read_to_string(&file) else { continue };
+        for (number, line) in text.lines().enumerate() {
+            assert_eq!(line, line.trim_end(), "trailing space at {}:{}", file.display(), number + 1);
+        }
+    }
+}
+
+#[test]
+fn licences_of_dependencies_are_allowed() {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let metadata = Command::new(cargo)
+        .args(["metadata", "--format-version", "1", "--locked", "--offline"])
+        .current_dir(root())
+        .output()
+        .unwrap();
+    assert!(metadata.status.success(), "{}", String::from_utf8_lossy(&metadata.stderr));
+    let metadata: serde_json::Value = serde_json::from_slice(&metadata.stdout).unwrap();
+    let allowed: BTreeSet<&str> = LICENCES.iter().copied().collect();
+    for package in metadata["packages"].as_array().unwrap() {
+        let licence = package["license"].as_str().unwrap_or("none stated").replace('/', " OR ");
+        let fits = licence.split(" OR ").any(|choice| {
+            choice
+                .trim_matches(['(', ')', ' '])
+                .split(" AND ")
+                .all(|part| allowed.contains(part.trim_matches(['(', ')', ' '])))
+        });
+        assert!(fits, "`{}` is licensed under {licence}", package["name"]);
+    }
+}
