@@ -139,9 +139,8 @@ fn notes(report: &Report) -> Vec<String> {
         notes.extend(build.figures.iter().filter(|figure| figure.unstable).map(|figure| unstable(build, figure)));
         if build.figures.iter().any(|figure| figure.bandwidth_share.is_some_and(|share| share > 1.0)) {
             let label = &build.label;
-            notes.push(format!(
-                "warning: `{label}` beats the read bandwidth: that was measured while others used memory"
-            ));
+            let why = "the model fits into the cache, or others used memory while bandwidth was measured";
+            notes.push(format!("warning: `{label}` beats the read bandwidth: {why}"));
         }
         if build.figures.iter().any(|figure| figure.seconds.samples == 1) {
             notes.push(format!("warning: single samples of `{}`: how far they can be trusted is unknown", build.label));
