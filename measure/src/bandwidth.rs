@@ -15,8 +15,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::text;
 
-/// Passes over the buffer; the first also warms up.
-const PASSES: usize = 10;
+/// Passes over the buffer: enough that a busy neighbour does not spoil all of them.
+const PASSES: usize = 20;
 /// The buffer is this many times the last level cache, so that at most a quarter of it can be served from there.
 const CACHE_FACTOR: u64 = 4;
 /// The smallest buffer: well above any cache that a machine hides from us.
@@ -55,7 +55,7 @@ pub struct Bandwidth {
     pub buffer_bytes: u64,
 }
 
-/// Reads as planned: about a second of full load.
+/// Reads as planned: half a second of full load on common machines.
 ///
 /// # Errors
 /// No thread, a buffer too small to read, or no memory for it ([`codes::BENCH_FAILED`]).

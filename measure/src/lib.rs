@@ -23,6 +23,8 @@ pub mod stats;
 pub mod table;
 
 mod figures;
+#[cfg(test)]
+mod fixtures;
 mod report;
 mod text;
 mod verdict;

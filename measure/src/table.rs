@@ -137,6 +137,11 @@ fn notes(report: &Report) -> Vec<String> {
     }
     for build in &report.builds {
         notes.extend(build.figures.iter().filter(|figure| figure.unstable).map(|figure| unstable(build, figure)));
+        if build.figures.iter().any(|figure| figure.bandwidth_share.is_some_and(|share| share > 1.0)) {
+            let label = &build.label;
+            let why = "the model fits into the cache, or others used memory while bandwidth was measured";
+            notes.push(format!("warning: `{label}` beats the read bandwidth: {why}"));
+        }
         if build.figures.iter().any(|figure| figure.seconds.samples == 1) {
             notes.push(format!("warning: single samples of `{}`: how far they can be trusted is unknown", build.label));
         }
@@ -186,7 +191,7 @@ fn grid(header: &[String], rows: &[Vec<String>]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::tests::{report, rounds};
+    use crate::fixtures::{report, rounds};
 
     #[test]
     fn one_build() {
@@ -256,5 +261,11 @@ mod tests {
         warning: stopped early, not all of 3 rounds were measured
         warning: single samples of `a`: how far they can be trusted is unknown
         ");
+    }
+
+    #[test]
+    fn a_share_above_one_is_no_triumph() {
+        let text = render(&report(&rounds("a", 1, &[100; 3], &[100; 3])));
+        assert!(text.contains("warning: `a` beats the read bandwidth"), "{text}");
     }
 }

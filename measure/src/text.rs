@@ -1,4 +1,4 @@
-//! Numbers as people read them, and rounding for JSON.
+//! Numbers and commands as people read them, and rounding for JSON.
 
 /// Rounds to a number of decimals. What is stored stays below 16 digits, so JSON gives back the very same number.
 pub(crate) fn round(value: f64, decimals: i32) -> f64 {
@@ -58,5 +58,42 @@ pub(crate) fn roughly(seconds: f64) -> String {
         (0..=90, _) => format!("{} s", seconds.max(1)),
         (_, minutes @ 0..=59) => format!("{minutes} min"),
         (_, minutes) => format!("{} h {} min", minutes / 60, minutes % 60),
+    }
+}
+
+/// A word as a POSIX shell takes it.
+pub(crate) fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=,:+@%".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_stay_short() {
+        let times = [0.000_012, 0.0999, 0.1, 9.994, 10.0, 99.94, 100.0, 4000.4].map(seconds);
+        assert_eq!(times.join(", "), "0.01 ms, 99.90 ms, 0.10 s, 9.99 s, 10.0 s, 99.9 s, 100 s, 4000 s");
+        assert_eq!(
+            [0.5, 9.87, 20.91, 999.9, 12_345.6].map(rate).join(", "),
+            "0.50 t/s, 9.87 t/s, 20.9 t/s, 999.9 t/s, 12346 t/s"
+        );
+        assert_eq!([0, 1, 1 << 20, (1 << 20) + 1].map(mebibytes).join(", "), "0 MiB, 1 MiB, 1 MiB, 2 MiB");
+    }
+
+    #[test]
+    fn durations_are_rounded_up() {
+        let durations = [0.0, 1.2, 90.0, 91.0, 3540.0, 3541.0, 9000.0, f64::NAN, f64::INFINITY].map(roughly);
+        assert_eq!(durations[..7].join(", "), "1 s, 2 s, 90 s, 2 min, 59 min, 1 h 0 min, 2 h 30 min");
+    }
+
+    #[test]
+    fn shell_words_are_quoted() {
+        assert_eq!(["a-b_c.1", "", "a b", "it's", "$x"].map(quoted).join(" "), r"a-b_c.1 '' 'a b' 'it'\''s' '$x'");
     }
 }

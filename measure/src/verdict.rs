@@ -108,7 +108,7 @@ pub(crate) fn times(ratio: &Ratio) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::tests::{report, rounds};
+    use crate::fixtures::{report, rounds};
 
     fn ratio(low: f64, estimate: f64, high: f64, pairs: usize) -> Ratio {
         Ratio { estimate, low, high, confidence: 0.9375, pairs }

@@ -46,7 +46,7 @@ pub(crate) fn best(build: &BuildReport, phase: Phase) -> Option<Best> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::tests::report;
+    use crate::fixtures::report;
 
     #[test]
     fn phases_are_won_apart() {

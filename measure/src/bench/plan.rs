@@ -137,10 +137,10 @@ impl Plan {
     pub fn command_line(&self, child: &Child) -> String {
         let build = &self.builds[child.build];
         let environment = build.all_environment();
-        let words = environment.iter().map(|(name, value)| format!("{name}={}", quoted(value)));
-        let program = quoted(&build.llama_bench.to_string_lossy());
+        let words = environment.iter().map(|(name, value)| format!("{name}={}", text::quoted(value)));
+        let program = text::quoted(&build.llama_bench.to_string_lossy());
         let args = self.args(child);
-        let args = args.iter().map(|arg| quoted(&arg.to_string_lossy()));
+        let args = args.iter().map(|arg| text::quoted(&arg.to_string_lossy()));
         words.chain([program]).chain(args).collect::<Vec<_>>().join(" ")
     }
 
@@ -221,10 +221,10 @@ impl fmt::Display for Plan {
         writeln!(f, "measure   PP-{} and TG-{} at threads {}", self.n_prompt, self.n_gen, counts.join(", "))?;
         for build in &self.builds {
             let environment = build.all_environment();
-            let settings = environment.iter().map(|(name, value)| format!("{name}={}", quoted(value)));
+            let settings = environment.iter().map(|(name, value)| format!("{name}={}", text::quoted(value)));
             let words: Vec<String> = settings
                 .chain([build.llama_bench.display().to_string()])
-                .chain(build.args.iter().map(|arg| quoted(arg)))
+                .chain(build.args.iter().map(|arg| text::quoted(arg)))
                 .collect();
             writeln!(f, "build     {}: {}", build.label, words.join(" "))?;
         }
@@ -241,20 +241,10 @@ impl fmt::Display for Plan {
     }
 }
 
-/// A word as a POSIX shell takes it.
-fn quoted(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=,:+@%".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', r"'\''"))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::tests::plan;
+    use crate::fixtures::plan;
 
     #[test]
     fn prints_what_will_run() {
@@ -359,10 +349,5 @@ mod tests {
         // Design section 7: 1.1 B on 2 threads takes 4 s per prompt (twice with the warm-up) and 6 s per 128 tokens.
         let two_threads = seconds(|plan| (plan.threads, plan.rounds) = (vec![2], 1));
         assert!((7.0..42.0).contains(&two_threads), "{two_threads}");
-    }
-
-    #[test]
-    fn shell_words_are_quoted() {
-        assert_eq!(["a-b_c.1", "", "a b", "it's", "$x"].map(quoted).join(" "), r"a-b_c.1 '' 'a b' 'it'\''s' '$x'");
     }
 }
