@@ -4,5 +4,5 @@ mod plan;
 pub(crate) mod record;
 mod run;
 
-pub use plan::{Build, Child, Plan, thread_counts};
+pub use plan::{Build, Child, Plan};
 pub use run::{Event, run};

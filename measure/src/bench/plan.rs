@@ -48,7 +48,7 @@ pub struct Plan {
     pub model_bytes: u64,
     /// What generating one token reads, in bytes; see [`bandwidth::bandwidth_share`].
     pub bytes_per_token: Option<u64>,
-    /// Thread counts, ascending; both phases are measured at each. See [`thread_counts`].
+    /// Thread counts, ascending; both phases are measured at each.
     pub threads: Vec<usize>,
     /// Tokens of a prompt; 512 by custom.
     pub n_prompt: u32,
@@ -76,17 +76,6 @@ pub struct Child {
     pub build: usize,
     /// Threads for both phases.
     pub threads: usize,
-}
-
-/// The thread counts worth measuring on a CPU budget: 1, the powers of two, what the heuristic says, and the budget.
-/// Ascending, without repeats, never above the budget.
-pub fn thread_counts(heuristic: usize, budget: usize) -> Vec<usize> {
-    let budget = budget.max(1);
-    let powers = std::iter::successors(Some(1_usize), |n| n.checked_mul(2)).take_while(|n| *n <= budget);
-    let mut counts: Vec<usize> = powers.chain([heuristic.clamp(1, budget), budget]).collect();
-    counts.sort_unstable();
-    counts.dedup();
-    counts
 }
 
 impl Plan {
@@ -288,20 +277,6 @@ mod tests {
         };
         let first = mean(0, 1);
         assert!((0..3).all(|build| plan.threads.iter().all(|&threads| mean(build, threads) == first)));
-    }
-
-    #[test]
-    fn thread_counts_hold_the_heuristic_and_the_budget() {
-        for (heuristic, budget, counts) in [
-            (1, 1, &[1][..]),
-            (2, 2, &[1, 2]),
-            (9, 12, &[1, 2, 4, 8, 9, 12]),
-            (16, 32, &[1, 2, 4, 8, 16, 32]),
-            (16, 6, &[1, 2, 4, 6]),
-            (0, 0, &[1]),
-        ] {
-            assert_eq!(thread_counts(heuristic, budget), counts, "{heuristic} of {budget}");
-        }
     }
 
     #[test]
