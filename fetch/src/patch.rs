@@ -96,7 +96,7 @@ fn apply_patch(name: &str, text: &str, pristine: &Path, overlay: &mut Overlay) -
         let said =
             preamble.lines().any(|line| line.strip_prefix(statement).is_some_and(|rest| !rest.trim().is_empty()));
         if !said {
-            return Err(failed(&format_args!("does not say `{}...` at its top", statement)));
+            return Err(failed(&format_args!("does not say `{statement}...` at its top")));
         }
     }
     for section in PatchSet::parse(sections, ParseOptions::gitdiff()) {
