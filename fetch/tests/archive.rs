@@ -1,12 +1,16 @@
 //! Archives are hostile until proven otherwise.
 
-mod common;
+#![expect(clippy::unwrap_used, reason = "helpers of tests, as the tests themselves, fail by panicking")]
+
+mod common {
+    pub(crate) mod archives;
+}
 
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 
-use common::{Item, file, files_below, tar_gz};
+use common::archives::{Files, Item, file, files_below, tar_gz};
 use diagnostic::codes;
 use fetch::archive::{Bounds, Wanted, extract};
 use flate2::Compression;
@@ -18,7 +22,7 @@ use tar::EntryType;
 const BOUNDS: Bounds = Bounds { entries: 10, file: 1000, total: 100_000 };
 
 /// What extraction says, and the files it left; messages name the archive `a.tar.gz`.
-fn unpack(archive: &[u8], wanted: &Wanted) -> (Result<usize, String>, Vec<(String, Vec<u8>)>) {
+fn unpack(archive: &[u8], wanted: &Wanted) -> (Result<usize, String>, Files) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("a.tar.gz");
     fs::write(&path, archive).unwrap();

@@ -1,12 +1,16 @@
 //! Downloads against a real server on the loopback interface.
 
-mod common;
+#![expect(clippy::unwrap_used, reason = "helpers of tests, as the tests themselves, fail by panicking")]
+
+mod common {
+    pub(crate) mod server;
+}
 
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use common::{Answer, Server, answer, ok};
+use common::server::{Answer, Server, answer, ok};
 use diagnostic::{Result, codes};
 use fetch::http::{Downloaded, Limits, download, sha256_of};
 use fetch::pin::Sha256;

@@ -1,4 +1,5 @@
 //! Patches on a small tree, and our own patches as they are committed.
+#![expect(clippy::unwrap_used, reason = "helpers of tests, as the tests themselves, fail by panicking")]
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};

@@ -1,6 +1,11 @@
 //! The pinned source on a small tree: what is verified, where it may come from, and what stays when it fails.
 
-mod common;
+#![expect(clippy::unwrap_used, reason = "helpers of tests, as the tests themselves, fail by panicking")]
+
+mod common {
+    pub(crate) mod archives;
+    pub(crate) mod server;
+}
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -9,7 +14,8 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use common::{Answer, Item, Server, answer, file, files_below, ok, tar_gz};
+use common::archives::{Item, file, files_below, tar_gz};
+use common::server::{Answer, Server, answer, ok};
 use diagnostic::codes;
 use fetch::pin::{self, Mirror, Pin};
 use fetch::vendor::{self, Origin, Outcome, Progress, VendorPlan};

@@ -1,15 +1,9 @@
-//! A loopback HTTP server that answers by script, and archives made by hand.
-#![allow(dead_code, reason = "each test file uses a part of it")]
+//! A loopback HTTP server that answers by script.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
-use std::path::Path;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
-
-use flate2::Compression;
-use flate2::write::GzEncoder;
-use tar::{EntryType, Header};
 
 /// One scripted answer.
 pub(crate) struct Answer {
@@ -74,47 +68,4 @@ impl Server {
 fn read_request(stream: &TcpStream) -> String {
     let lines = BufReader::new(stream).lines().map_while(Result::ok).take_while(|line| !line.is_empty());
     lines.collect::<Vec<_>>().join("\n").to_lowercase()
-}
-
-/// A tar entry whose name is taken as it is, however hostile.
-pub(crate) struct Item<'a> {
-    pub(crate) name: &'a str,
-    pub(crate) kind: EntryType,
-    pub(crate) mode: u32,
-    pub(crate) link: &'a str,
-    pub(crate) data: &'a [u8],
-}
-
-pub(crate) fn file<'a>(name: &'a str, data: &'a [u8]) -> Item<'a> {
-    Item { name, kind: EntryType::Regular, mode: 0o644, link: "", data }
-}
-
-pub(crate) fn tar_gz(items: &[Item<'_>]) -> Vec<u8> {
-    let mut builder = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::fast()));
-    for item in items {
-        let mut header = Header::new_ustar();
-        let old = header.as_old_mut();
-        old.name[..item.name.len()].copy_from_slice(item.name.as_bytes());
-        old.linkname[..item.link.len()].copy_from_slice(item.link.as_bytes());
-        header.set_entry_type(item.kind);
-        header.set_mode(item.mode);
-        header.set_size(item.data.len() as u64);
-        header.set_mtime(951_782_400);
-        header.set_cksum();
-        builder.append(&header, item.data).unwrap();
-    }
-    builder.into_inner().unwrap().finish().unwrap()
-}
-
-/// Every file below a directory with its content, sorted.
-pub(crate) fn files_below(dir: &Path) -> Vec<(String, Vec<u8>)> {
-    fetch::tree::list(dir)
-        .unwrap()
-        .into_iter()
-        .map(|file| {
-            let path = file.path.to_string();
-            let content = std::fs::read(dir.join(&path)).unwrap();
-            (path, content)
-        })
-        .collect()
 }
