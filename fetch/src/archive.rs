@@ -72,19 +72,18 @@ pub fn extract(archive: &Path, wanted: &Wanted, bounds: Bounds, into: &Path) -> 
         if is_file && entry.size() > bounds.file {
             return Err(invalid(format!("{name} is larger than {} bytes", bounds.file)));
         }
-        if let Some(below) = seen.wanted_part(wanted, &path).map_err(&invalid)? {
-            if is_file {
-                if !seen.files.insert(below.clone()) {
-                    return Err(invalid(format!("{name} appears twice")));
-                }
-                write(&mut entry, &into.join(below)).map_err(|failure| match failure {
-                    Failure::Read(error) => invalid(damaged(&name, &error)),
-                    Failure::Write(path, error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                        invalid(format!("{name} collides with `{}`", path.display()))
-                    }
-                    Failure::Write(path, error) => Error::io("cannot write", &path, error),
-                })?;
+        let below = seen.wanted_part(wanted, &path).map_err(&invalid)?;
+        if let Some(below) = below.filter(|_| is_file) {
+            if !seen.files.insert(below.clone()) {
+                return Err(invalid(format!("{name} appears twice")));
             }
+            write(&mut entry, &into.join(below)).map_err(|failure| match failure {
+                Failure::Read(error) => invalid(damaged(&name, &error)),
+                Failure::Write(_, error) if collides(error.kind()) => {
+                    invalid(format!("{name} collides with an earlier entry"))
+                }
+                Failure::Write(path, error) => Error::io("cannot write", &path, error),
+            })?;
         }
         last = name;
     }
@@ -145,6 +144,11 @@ fn checked_path<R: Read>(entry: &Entry<'_, R>) -> Result<PathBuf, String> {
 enum Failure {
     Read(io::Error),
     Write(PathBuf, io::Error),
+}
+
+/// A file where a directory is needed, or the other way round.
+fn collides(kind: io::ErrorKind) -> bool {
+    matches!(kind, io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory | io::ErrorKind::IsADirectory)
 }
 
 /// Writes one file; whether it fails on our side or the archive's decides what a person hears.

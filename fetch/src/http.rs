@@ -3,9 +3,10 @@
 //! The transfer runs in a thread of its own and hands over pieces, so that Ctrl-C is seen while a server is silent.
 //! Proxies come from the environment (`HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY` ...). No credentials are ever sent.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Seek, Write};
-use std::path::{Path, PathBuf};
+mod part;
+
+use std::io::{self, Read};
+use std::path::Path;
 use std::sync::Once;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
@@ -17,9 +18,11 @@ use reqwest::StatusCode;
 use reqwest::blocking::{Client, Response};
 use reqwest::header::{ACCEPT_ENCODING, CONTENT_RANGE, RANGE, RETRY_AFTER};
 use reqwest::redirect::{self, Policy};
-use sha2::{Digest, Sha256 as Hasher};
+
+pub use part::sha256_of;
 
 use crate::pin::Sha256;
+use part::Part;
 
 /// How often a waiting download looks for Ctrl-C.
 const POLL: Duration = Duration::from_millis(50);
@@ -110,6 +113,8 @@ pub fn download(
                 }
                 return Err(error);
             }
+            Err(Failure::NoConnection(why)) if attempt == 1 => return Err(unreachable(url, &why)),
+            Err(Failure::NoConnection(why)) => (why, None),
             Err(Failure::Retry { why, after }) => (why, after),
         };
         let backoff = limits.backoff.saturating_mul(1 << (attempt - 1).min(16));
@@ -131,6 +136,8 @@ pub(crate) fn mismatch(what: &str, expected: Sha256, actual: Sha256) -> Error {
 enum Failure {
     /// Trying again cannot help.
     Final(Error),
+    /// There is no way to the server. At the first try this is final: a machine without a way out must learn so quickly.
+    NoConnection(String),
     /// Trying again may help, perhaps after the pause that the server asked for.
     Retry { why: String, after: Option<Duration> },
 }
@@ -168,6 +175,7 @@ fn attempt_once(
     thread::spawn(move || {
         let last = match request.send() {
             Ok(response) => transfer(response, &url, resume_at, |piece| sender.send(Ok(piece)).is_ok()),
+            Err(error) if error.is_connect() => Err(Failure::NoConnection(reason(&error))),
             Err(error) => Err(Failure::Retry { why: reason(&error), after: None }),
         };
         // The receiver is gone only when it no longer cares.
@@ -343,86 +351,4 @@ fn wait(length: Duration) -> Result<()> {
         }
         thread::sleep(left.min(POLL));
     }
-}
-
-/// The file that grows, and the digest of what it holds.
-struct Part {
-    path: PathBuf,
-    file: File,
-    hasher: Hasher,
-    bytes: u64,
-}
-
-impl Part {
-    fn open(to: &Path, continue_old: bool) -> Result<Part> {
-        let mut name = to.as_os_str().to_owned();
-        name.push(".part");
-        let path = PathBuf::from(name);
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(!continue_old)
-            .open(&path)
-            .map_err(|error| Error::io("cannot write", &path, error))?;
-        let mut part = Part { path, file, hasher: Hasher::new(), bytes: 0 };
-        let cannot_read = |error| Error::io("cannot read", &part.path, error);
-        part.bytes = io::copy(&mut part.file, &mut HashWriter(&mut part.hasher)).map_err(cannot_read)?;
-        Ok(part)
-    }
-
-    fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        self.file.write_all(bytes).map_err(|error| Error::io("cannot write", &self.path, error))?;
-        self.hasher.update(bytes);
-        self.bytes += bytes.len() as u64;
-        Ok(())
-    }
-
-    fn restart(&mut self) -> Result<()> {
-        let emptied = self.file.set_len(0).and_then(|()| self.file.rewind());
-        emptied.map_err(|error| Error::io("cannot write", &self.path, error))?;
-        self.hasher = Hasher::new();
-        self.bytes = 0;
-        Ok(())
-    }
-
-    fn digest(&self) -> Downloaded {
-        let sha256: [u8; 32] = self.hasher.clone().finalize().into();
-        Downloaded { bytes: self.bytes, sha256: sha256.into() }
-    }
-
-    fn keep(&self, to: &Path) -> Result<()> {
-        let kept = self.file.sync_all().and_then(|()| fs::rename(&self.path, to));
-        kept.map_err(|error| Error::io("cannot write", to, error))
-    }
-
-    fn remove(&self) {
-        // If it stays, the next run drops it or finds that its digest is wrong.
-        let _ = fs::remove_file(&self.path);
-    }
-}
-
-struct HashWriter<'a>(&'a mut Hasher);
-
-impl Write for HashWriter<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.update(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-/// The digest of a file.
-///
-/// # Errors
-/// It cannot be read.
-pub fn sha256_of(path: &Path) -> Result<Sha256> {
-    let mut hasher = Hasher::new();
-    let copied = File::open(path).and_then(|mut file| io::copy(&mut file, &mut HashWriter(&mut hasher)));
-    copied.map_err(|error| Error::io("cannot read", path, error))?;
-    let digest: [u8; 32] = hasher.finalize().into();
-    Ok(digest.into())
 }

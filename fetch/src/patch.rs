@@ -2,7 +2,7 @@
 //!
 //! The copy is rebuilt in memory on every call and compared with what lies on disk: a file that is as it should be is not
 //! touched, so that its time stays and ninja does not compile it again, and a damaged or half-written one is repaired.
-//! No stamp file has to be believed for that; it takes half a second for 3,665 files.
+//! No stamp file has to be believed for that; it takes 0.2 s for 3,665 files.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -34,7 +34,7 @@ pub struct AppliedPatch {
 /// Makes `out` the tree `pristine` with every `*.patch` of `patches` applied, in the order of their names.
 ///
 /// Files of `out` that are already right are not touched; what does not belong there is removed. `pristine` is only
-/// read. Two calls for the same `out` take turns.
+/// read. Two calls for the same `out` take turns, by a lock file beside it.
 ///
 /// # Errors
 /// [`codes::PATCH_FAILED`], naming the patch, the file and the hunk that do not fit; `out` is then unchanged.
@@ -96,7 +96,7 @@ fn apply_patch(name: &str, text: &str, pristine: &Path, overlay: &mut Overlay) -
         let said =
             preamble.lines().any(|line| line.strip_prefix(statement).is_some_and(|rest| !rest.trim().is_empty()));
         if !said {
-            return Err(failed(&format_args!("does not say `{}...` at its top", statement)));
+            return Err(failed(&format_args!("does not say `{statement}...` at its top")));
         }
     }
     for section in PatchSet::parse(sections, ParseOptions::gitdiff()) {
@@ -276,7 +276,9 @@ fn remove(path: &Path) -> Result<()> {
 
 /// Held while `out` changes. It lies beside `out`: inside it would not belong there.
 fn lock(out: &Path) -> Result<File> {
-    let path = out.with_extension("lock");
+    let mut path = out.as_os_str().to_owned();
+    path.push(".lock");
+    let path = PathBuf::from(path);
     let cannot_lock = |error| Error::io("cannot lock", &path, error);
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent).map_err(|error| Error::io("cannot create", parent, error))?;

@@ -55,7 +55,7 @@ pub enum Origin {
 /// What [`run`] tells while it works.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Progress {
-    /// Something a person may want to know, as one line.
+    /// Something a person may want to know; may have several lines.
     Note(String),
     /// Bytes received so far, and of how many when that is known.
     Bytes(u64, Option<u64>),

@@ -10,7 +10,7 @@ use tempfile::NamedTempFile;
 
 use super::mirror::LIMITS;
 use super::staging::{self, Staging};
-use super::{BOUNDS, Progress};
+use super::{BOUNDS, Progress, VendorPlan};
 use crate::archive::{self, Wanted};
 use crate::http;
 use crate::manifest;
@@ -28,16 +28,16 @@ pub struct Bumped {
     pub files: usize,
 }
 
-/// Moves the pin in `vendor` to `commit`: fetches its archive from upstream, computes its tree id, and rewrites the
+/// Moves the plan's pin to `commit`: fetches its archive from upstream, computes its tree id, and rewrites the
 /// commit, tree and date in the pin file and the whole manifest. Comments, the release and other mirrors stay: they are
 /// for a person to look at. The new tree is put in place of the old one.
 ///
 /// # Errors
 /// [`codes::PIN_INVALID`] when `commit` is not a full id or upstream does not know it; [`codes::UNREACHABLE`] without a
 /// network. The pin is then unchanged.
-pub fn bump(vendor: &Path, commit: &str, progress: &mut dyn FnMut(Progress)) -> Result<Bumped> {
+pub fn bump(plan: &VendorPlan, commit: &str, progress: &mut dyn FnMut(Progress)) -> Result<Bumped> {
+    let VendorPlan { pin: old, vendor, .. } = plan;
     let pin_path = vendor.join(pin::FILE);
-    let old = Pin::read(&pin_path)?;
     let commit: GitId = commit.parse().map_err(|why: String| Error::new(codes::PIN_INVALID, why))?;
     let Some(url) = old.mirrors.iter().find_map(|mirror| mirror.archive_url(commit)) else {
         return Err(Error::new(codes::PIN_INVALID, format!("`{}` has no archive mirror", pin_path.display())));
@@ -68,8 +68,8 @@ pub fn bump(vendor: &Path, commit: &str, progress: &mut dyn FnMut(Progress)) -> 
     // Pin last: until it is there, the new manifest explains nothing, and the old pin still holds.
     replace(&vendor.join(manifest::FILE), &manifest::print(&files))?;
     replace(&pin_path, text.as_bytes())?;
-    staging.put_in_place(&staged, &vendor.join(super::TREE))?;
-    Ok(Bumped { old, new, files: files.len() })
+    staging.put_in_place(&staged, &plan.tree())?;
+    Ok(Bumped { old: old.clone(), new, files: files.len() })
 }
 
 /// The pin's text with other values on the lines of these three keys.

@@ -13,9 +13,9 @@ use crate::archive::Wanted;
 use crate::http::{self, Limits};
 use crate::pin::{GitId, Mirror, PythonModule, PythonName, Sha256};
 
-/// A machine without a way out must learn so quickly: the next mirror may well be reachable.
+/// A machine without a way out must learn so within three seconds: the next mirror may well be reachable.
 pub(super) const LIMITS: Limits = Limits {
-    connect: Duration::from_secs(3),
+    connect: Duration::from_millis(2500),
     read: Duration::from_secs(20),
     attempts: 3,
     backoff: Duration::from_millis(300),
@@ -178,6 +178,9 @@ fn pip_failed(stderr: &str, last_words: &str) -> Error {
             codes::DIGEST_MISMATCH,
             format!("the package has the sha256 {}, but {} is expected", digest("Got"), digest("Expected")),
         );
+    }
+    if stderr.contains("No space left on device") {
+        return Error::new(codes::DISK_FULL, "pip fails: no space left on device");
     }
     let broken = stderr.contains("connection broken by") || stderr.contains("Could not fetch URL");
     let why = last_words.trim_start_matches("ERROR: ");
