@@ -6,7 +6,7 @@ use clap::Args;
 use diagnostic::Result;
 use fetch::vendor::{self, Progress};
 
-use crate::{source, ui, workspace};
+use crate::{source, ui};
 
 /// Fetch and verify the pinned source of llama.cpp
 #[derive(Debug, Args)]
@@ -45,7 +45,7 @@ impl Flags {
 }
 
 fn bump(commit: &str) -> Result<()> {
-    let bumped = vendor::bump(&workspace::root().join("vendor"), commit, &mut |event| {
+    let bumped = vendor::bump(&source::plan(None)?, commit, &mut |event| {
         if let Progress::Note(text) = event {
             ui::note(format!("source    {text}"));
         }
