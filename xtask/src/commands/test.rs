@@ -64,15 +64,11 @@ impl Flags {
             ui::note(format!("checking  {}", step.name));
             let step_start = Instant::now();
             (step.run)(&setting)?;
-            ui::note(format!("passed    {} in {:.0?}", step.name, seconds(step_start)));
+            ui::note(format!("passed    {} in {} s", step.name, step_start.elapsed().as_secs()));
         }
-        ui::note(format!("passed    all {} checks in {:.0?}", STEPS.len(), seconds(start)));
+        ui::note(format!("passed    all {} checks in {} s", STEPS.len(), start.elapsed().as_secs()));
         Ok(())
     }
-}
-
-fn seconds(since: Instant) -> Duration {
-    Duration::from_secs(since.elapsed().as_secs())
 }
 
 /// Runs cargo in the workspace, with its output for the person to see.

