@@ -25,12 +25,15 @@ fn completion_generates_and_is_deterministic() {
                 .arg(&model),
         )
     };
-    let (first, second) = (run(), run());
+    let first = run();
     assert!(first.status.success(), "{}", text(&first.stderr));
     let generated = text(&first.stdout);
     let generated = generated.trim_start().strip_prefix("hello").expect("the prompt is echoed first");
     assert!(!generated.trim().is_empty(), "nothing was generated");
-    assert_eq!(text(&first.stdout), text(&second.stdout));
+    // Many times: upstream loses the whole output of one short run in six.
+    for _ in 0..40 {
+        assert_eq!(text(&run().stdout), text(&first.stdout));
+    }
 }
 
 #[test]
