@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fs::{self, File, Permissions};
+use std::fs::{self, Permissions};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
@@ -14,7 +14,7 @@ use std::path::{Component, Path, PathBuf};
 use diagnostic::{Error, Result, codes};
 use diffy::patch_set::{FileMode, FileOperation, FilePatch, ParseOptions, PatchSet};
 use diffy::{Hunk, Line, Patch};
-use process::interrupt;
+use process::{Lock, interrupt};
 use sha2::{Digest, Sha256 as Hasher};
 
 use crate::pin::Sha256;
@@ -275,15 +275,12 @@ fn remove(path: &Path) -> Result<()> {
 }
 
 /// Held while `out` changes. It lies beside `out`: inside it would not belong there.
-fn lock(out: &Path) -> Result<File> {
+fn lock(out: &Path) -> Result<Lock> {
     let mut path = out.as_os_str().to_owned();
     path.push(".lock");
     let path = PathBuf::from(path);
-    let cannot_lock = |error| Error::io("cannot lock", &path, error);
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent).map_err(|error| Error::io("cannot create", parent, error))?;
     }
-    let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(cannot_lock)?;
-    file.lock().map_err(cannot_lock)?;
-    Ok(file)
+    Lock::acquire(&path, |_| {})
 }

@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 pub mod interrupt;
+mod lock;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
@@ -18,6 +19,8 @@ use std::time::{Duration, Instant};
 
 use diagnostic::{Error, Result, codes};
 use rustix::process::{Pid, Signal, kill_process_group};
+
+pub use lock::Lock;
 
 /// How often a running child is looked at: for its end, for Ctrl-C, and for its memory.
 const POLL: Duration = Duration::from_millis(10);

@@ -14,6 +14,16 @@ use llama_build::{CompilePlan, driver, log, product};
 use crate::ui::{self, Progress, Unit};
 use crate::workspace;
 
+/// The right to change what lies below `target/llama`; waits for another run that has it.
+pub(crate) fn lock() -> Result<process::Lock> {
+    let dir = workspace::target_dir();
+    fs::create_dir_all(&dir).map_err(|error| Error::io("cannot create", &dir, error))?;
+    process::Lock::acquire(&dir.join(".llama.lock"), |holder| match holder {
+        Some(pid) => ui::note(format!("waiting   for process {pid} to finish its build")),
+        None => ui::note("waiting   for another process to finish its build"),
+    })
+}
+
 /// Compiles llama.cpp; at once when the last build in this directory followed the same plan.
 ///
 /// # Errors
@@ -45,17 +55,12 @@ pub(crate) fn run(plan: &CompilePlan) -> Result<()> {
     )?;
     let mut progress = Progress::new("compiling", Unit::Steps);
     let mut follower = Follower { path: plan.log(), offset: 0, partial: String::new() };
-    let mut lock_told = false;
     let status = loop {
         follower.read_on(|line| {
             if let Some(step) = log::step(line) {
                 progress.set(step.done, step.total, step.what);
             }
         });
-        if !lock_told && follower.offset == 0 && waits_for_another_build(&cargo_log) {
-            progress.note("waiting   for another cargo build to finish");
-            lock_told = true;
-        }
         match cargo.try_wait() {
             Ok(Some(status)) => break status,
             Ok(None) => {}
@@ -72,10 +77,6 @@ pub(crate) fn run(plan: &CompilePlan) -> Result<()> {
         return Ok(());
     }
     Err(why_it_failed(plan, &cargo_log))
-}
-
-fn waits_for_another_build(cargo_log: &Path) -> bool {
-    fs::read_to_string(cargo_log).is_ok_and(|text| text.contains("Blocking waiting for file lock on build directory"))
 }
 
 /// The compiler's error if CMake got that far, otherwise what cargo or our gate said.

@@ -1,20 +1,16 @@
 //! A private place beside the tree, where a new one is made, and the rename that puts it in place.
 
-use std::fs::{self, File, TryLockError};
+use std::fs;
 use std::io;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::thread;
-use std::time::Duration;
 
 use diagnostic::{Error, Result};
-use process::interrupt;
+use process::{Lock, interrupt};
 use tempfile::TempDir;
 
 use super::Progress;
 
-/// How often a waiting run looks whether the other one has ended.
-const POLL: Duration = Duration::from_millis(100);
 const LOCK: &str = ".llama.cpp.lock";
 const PREFIX: &str = ".llama.cpp.staging-";
 
@@ -22,13 +18,15 @@ const PREFIX: &str = ".llama.cpp.staging-";
 pub(super) struct Staging {
     // Fields are dropped in this order: the directory must be gone before another run may sweep.
     dir: TempDir,
-    _lock: File,
+    _lock: Lock,
 }
 
 impl Staging {
     /// Waits for other writers, then removes what runs that were killed have left.
     pub(super) fn open(vendor: &Path, progress: &mut dyn FnMut(Progress)) -> Result<Staging> {
-        let lock = lock(&vendor.join(LOCK), progress)?;
+        let lock = Lock::acquire(&vendor.join(LOCK), |_| {
+            progress(Progress::Note("waiting for another run that fetches llama.cpp".to_owned()));
+        })?;
         let cannot_read = |error| Error::io("cannot read", vendor, error);
         for entry in fs::read_dir(vendor).map_err(cannot_read)? {
             let entry = entry.map_err(cannot_read)?;
@@ -65,25 +63,6 @@ impl Staging {
             }
             Error::io("cannot write", place, error)
         })
-    }
-}
-
-fn lock(path: &Path, progress: &mut dyn FnMut(Progress)) -> Result<File> {
-    let cannot_lock = |error| Error::io("cannot lock", path, error);
-    let file = File::options().create(true).truncate(false).write(true).open(path).map_err(cannot_lock)?;
-    let mut told = false;
-    loop {
-        match file.try_lock() {
-            Ok(()) => return Ok(file),
-            Err(TryLockError::Error(error)) => return Err(cannot_lock(error)),
-            Err(TryLockError::WouldBlock) if told => {}
-            Err(TryLockError::WouldBlock) => {
-                progress(Progress::Note("waiting for another run that fetches llama.cpp".to_owned()));
-                told = true;
-            }
-        }
-        interrupt::check()?;
-        thread::sleep(POLL);
     }
 }
 

@@ -5,7 +5,7 @@ use std::fs;
 use clap::Args;
 use diagnostic::{Error, Result};
 
-use crate::{ui, workspace};
+use crate::{compile, ui, workspace};
 
 /// Remove the build trees of llama.cpp (patched source, objects, logs); installed builds are not touched
 #[derive(Debug, Args)]
@@ -26,6 +26,7 @@ impl Flags {
             ui::print(format!("remove {}", workspace::short(&dir)));
             return Ok(());
         }
+        let _building = compile::lock()?;
         fs::remove_dir_all(&dir).map_err(|error| Error::io("cannot remove", &dir, error))?;
         ui::note(format!("removed   {}", workspace::short(&dir)));
         Ok(())

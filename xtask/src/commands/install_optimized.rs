@@ -145,6 +145,8 @@ impl fmt::Display for Plan {
 fn run(plan: &Plan, host: &Host, start: Instant) -> Result<()> {
     let store = Store::at(workspace::home());
     plan.toolchain.fetch(&workspace::tools_dir(), &mut ui::note)?;
+    // From patching to copying into the store: another run would change the files under us.
+    let _building = compile::lock()?;
     let source = source::prepare(&plan.vendor)?;
     let blas = openblas::acquire(&plan.blas, &plan.toolchain);
     if let (Err(reason), openblas::Wish::On) = (&blas, plan.wish) {
