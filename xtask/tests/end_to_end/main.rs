@@ -115,6 +115,50 @@ fn a_moved_store_runs() {
 }
 
 #[test]
+fn no_backend_is_loaded_from_the_working_directory_or_the_environment() {
+    let installed = Installed::find();
+    let dir = tempfile::tempdir().unwrap();
+    let (source, marker) = (dir.path().join("planted.c"), dir.path().join("marker"));
+    // Loading it is enough: the constructor runs before any symbol is looked up.
+    let code = format!(
+        "#include <stdio.h>\n__attribute__((constructor)) static void run(void) {{ fclose(fopen(\"{}\", \"w\")); }}\n",
+        marker.display()
+    );
+    fs::write(&source, code).unwrap();
+    let planted = dir.path().join("libggml-blas.so");
+    let compiled = output(Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(&planted).arg(&source));
+    assert!(compiled.status.success(), "{}", text(&compiled.stderr));
+    for name in ["libggml-blas-x.so", "libggml-cpu-x.so", "libggml-rpc.so"] {
+        fs::copy(&planted, dir.path().join(name)).unwrap();
+    }
+
+    let list_devices = || {
+        let mut command = installed.tool("llama-bench");
+        command.arg("--list-devices").current_dir(dir.path()).env("GGML_BACKEND_PATH", &planted);
+        command
+    };
+    let listed = output(list_devices());
+    assert!(listed.status.success(), "{}", text(&listed.stderr));
+    assert!(!marker.exists(), "a planted library was run");
+    // The trap works: loaded by force, it leaves its mark.
+    output(list_devices().env("LD_PRELOAD", &planted));
+    assert!(marker.exists());
+}
+
+#[test]
+fn a_compile_error_is_shown_in_the_compilers_words() {
+    let installed = Installed::find().copied();
+    let before = installed.active_id();
+    let arguments = ["install-optimized", "--blas", "off", "--cmake-arg=-DCMAKE_CXX_FLAGS=-Dstd=oops"];
+    let done = output(installed.xtask(&arguments));
+    let said = text(&done.stderr);
+    assert_eq!(done.status.code(), Some(33), "{said}");
+    assert!(said.contains("error: ") && said.contains("oops"), "{said}");
+    assert!(said.contains("build.log`"), "the log is not named: {said}");
+    assert_eq!(installed.active_id(), before);
+}
+
+#[test]
 fn rollback_rolls_back() {
     let installed = Installed::find().copied();
     let first = installed.active_id();
