@@ -24,7 +24,7 @@ macro_rules! codes {
 codes! {
     IO = 10 "io::failed" "a file or directory could not be read or written";
     DISK_FULL = 11 "io::disk_full" "the disk or quota is full";
-    NOT_WRITABLE = 12 "io::not_writable" "a file or directory must be writable and is not";
+    NO_PERMISSION = 12 "io::no_permission" "permission denied, or the file system is read-only";
     PIN_INVALID = 20 "vendor::pin_invalid" "`vendor/llama.cpp.toml` cannot be read, or names a commit or tree that does not exist";
     UNREACHABLE = 21 "vendor::unreachable" "no mirror of the pinned source could be reached";
     TREE_MISMATCH = 22 "vendor::tree_mismatch" "a source tree is not the pinned one";

@@ -50,7 +50,7 @@ impl Error {
     pub fn io(doing: &str, path: &Path, source: io::Error) -> Error {
         let code = match source.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => codes::DISK_FULL,
-            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => codes::NOT_WRITABLE,
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => codes::NO_PERMISSION,
             _ => codes::IO,
         };
         Error::new(code, format!("{doing} `{}`: {}", path.display(), plain(&source))).source(source)
@@ -101,7 +101,7 @@ impl StdError for Error {
 }
 
 /// The operating system's sentence in house style: lower case, without `(os error 2)`.
-fn plain(error: &io::Error) -> String {
+pub fn plain(error: &io::Error) -> String {
     let text = error.to_string();
     let text = text.split(" (os error").next().unwrap_or_default();
     let mut chars = text.chars();
@@ -121,7 +121,7 @@ mod tests {
         assert_eq!(error.code(), codes::DISK_FULL);
         assert_eq!(error.to_string(), "cannot write `x`: no space left on device");
         let error = Error::io("cannot write", Path::new("x"), io::Error::from_raw_os_error(30));
-        assert_eq!(error.code(), codes::NOT_WRITABLE);
+        assert_eq!(error.code(), codes::NO_PERMISSION);
     }
 
     #[test]

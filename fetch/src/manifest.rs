@@ -85,7 +85,8 @@ pub fn compare(dir: &Path, name: &str, expected: GitId, manifest: &Path) -> Resu
 /// [`codes::PIN_INVALID`]: it cannot be read, or it is not the list of this tree.
 pub fn read(path: &Path, expected: GitId) -> Result<Vec<File>> {
     let invalid = |why: String| Error::new(codes::PIN_INVALID, format!("`{}` {why}", path.display()));
-    let cannot_read = |error: io::Error| invalid(format!("cannot be read: {error}")).source(error);
+    let cannot_read =
+        |error: io::Error| invalid(format!("cannot be read: {}", diagnostic::plain(&error))).source(error);
     let mut text = Vec::new();
     fs::File::open(path).map_err(cannot_read)?.take(SIZE_LIMIT).read_to_end(&mut text).map_err(cannot_read)?;
     let files =

@@ -14,7 +14,7 @@ use std::path::{Component, Path, PathBuf};
 use diagnostic::{Error, Result, codes};
 use diffy::patch_set::{FileMode, FileOperation, FilePatch, ParseOptions, PatchSet};
 use diffy::{Hunk, Line, Patch};
-use process::{Lock, interrupt};
+use process::interrupt;
 use sha2::{Digest, Sha256 as Hasher};
 
 use crate::pin::Sha256;
@@ -34,7 +34,7 @@ pub struct AppliedPatch {
 /// Makes `out` the tree `pristine` with every `*.patch` of `patches` applied, in the order of their names.
 ///
 /// Files of `out` that are already right are not touched; what does not belong there is removed. `pristine` is only
-/// read. Two calls for the same `out` take turns, by a lock file beside it.
+/// read. Two calls for the same `out` must take turns; that is the caller's to see to.
 ///
 /// # Errors
 /// [`codes::PATCH_FAILED`], naming the patch, the file and the hunk that do not fit; `out` is then unchanged.
@@ -48,7 +48,7 @@ pub fn apply(pristine: &Path, patches: &Path, out: &Path) -> Result<Vec<AppliedP
         let digest: [u8; 32] = Hasher::digest(text.as_bytes()).into();
         applied.push(AppliedPatch { name, sha256: digest.into() });
     }
-    let _turn = lock(out)?;
+    fs::create_dir_all(out).map_err(|error| Error::io("cannot create", out, error))?;
     mirror(pristine, out, Path::new(""), &mut overlay)?;
     for (path, file) in overlay {
         // What is left was created by a patch in a directory or under a name that the pristine tree does not have.
@@ -272,15 +272,4 @@ fn remove(path: &Path) -> Result<()> {
     let is_dir = fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_dir());
     let removed = if is_dir { fs::remove_dir_all(path) } else { fs::remove_file(path) };
     removed.map_err(|error| Error::io("cannot remove", path, error))
-}
-
-/// Held while `out` changes. It lies beside `out`: inside it would not belong there.
-fn lock(out: &Path) -> Result<Lock> {
-    let mut path = out.as_os_str().to_owned();
-    path.push(".lock");
-    let path = PathBuf::from(path);
-    if let Some(parent) = path.parent() {
-        fs::create_dir_all(parent).map_err(|error| Error::io("cannot create", parent, error))?;
-    }
-    Lock::acquire(&path, |_| {})
 }

@@ -91,13 +91,14 @@ impl Pin {
             Error::new(codes::PIN_INVALID, format!("`{}` {why}", path.display()))
                 .hint("restore it from version control: it is committed")
         };
-        let size =
-            fs::metadata(path).map_err(|error| invalid(&format!("cannot be read: {error}")).source(error))?.len();
+        let size = fs::metadata(path)
+            .map_err(|error| invalid(&format!("cannot be read: {}", diagnostic::plain(&error))).source(error))?
+            .len();
         if size > SIZE_LIMIT {
             return Err(invalid(&format!("is {size} bytes long; a pin is a page of text")));
         }
-        let text =
-            fs::read_to_string(path).map_err(|error| invalid(&format!("cannot be read: {error}")).source(error))?;
+        let text = fs::read_to_string(path)
+            .map_err(|error| invalid(&format!("cannot be read: {}", diagnostic::plain(&error))).source(error))?;
         Pin::parse(&text, path)
     }
 

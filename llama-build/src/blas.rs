@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use diagnostic::Result;
 
-use crate::toolchain::{Program, compile_and_run};
+use crate::toolchain::{Program, compile_and_run, pypi};
 
 /// An OpenBLAS to build the plug-in with.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,8 +17,8 @@ pub struct OpenBlas {
     pub include_dir: PathBuf,
     /// Included before everything else when the library's symbols carry a prefix.
     pub mapping_header: Option<PathBuf>,
-    /// Whether the library must be installed beside the plug-in, since the system does not have it.
-    pub bundled: bool,
+    /// The library's licence, if it must be installed beside the plug-in because the system does not have it.
+    pub bundled: Option<PathBuf>,
 }
 
 /// Where distributions put `cblas.h`: beside the other headers, in a directory of its own, or per architecture.
@@ -36,7 +36,7 @@ pub fn of_system(c_compiler: &Program) -> Option<OpenBlas> {
         library,
         include_dir: include_dir.to_owned(),
         mapping_header: None,
-        bundled: false,
+        bundled: None,
     };
     found.probed(c_compiler).ok()
 }
@@ -51,7 +51,7 @@ pub fn of_pypi(dir: &Path, c_compiler: &Program) -> Result<OpenBlas> {
         library: dir.join("scipy_openblas32/lib/libscipy_openblas.so"),
         include_dir: dir.join("scipy_openblas32/include"),
         mapping_header: Some(crate::driver::cmake_project().join("prefixed_openblas.h")),
-        bundled: true,
+        bundled: Some(pypi::OPENBLAS.licence(dir)),
     };
     found.probed(c_compiler)
 }

@@ -9,7 +9,7 @@ use std::env;
 use std::path::{Path, PathBuf};
 
 use crate::driver;
-use crate::plan::PLAN_VARIABLE;
+use crate::plan::{CompilePlan, PLAN_VARIABLE};
 
 /// Everything that the build script does; a failure is shown as cargo's `error:` lines and ends the script.
 pub fn main() {
@@ -29,7 +29,7 @@ pub fn main() {
         let Some(plan) = env::var_os(PLAN_VARIABLE) else {
             fail(&format!(
                 "the feature `vendored` compiles by a plan, and `{PLAN_VARIABLE}` is not set\n\
-                 hint: run `cargo xtask install-optimized`, then link its result with `LLAMA_LIB_DIR=.local/lib`"
+                 hint: run `cargo xtask install-optimized`, then link its result with `LLAMA_LIB_DIR=\"$PWD/.local/lib\"`"
             ));
         };
         compile(&PathBuf::from(plan));
@@ -44,6 +44,10 @@ fn compile(plan_file: &Path) {
             link(&plan.bin_dir());
         }
         Err(error) => {
+            // For the program that gave the plan: cargo shows text only.
+            if let Ok(plan) = CompilePlan::read(plan_file) {
+                let _ = driver::record(&error, &plan.failure());
+            }
             let hints: String = error.hints().iter().map(|hint| format!("\nhint: {hint}")).collect();
             fail(&format!("{error}{hints}"));
         }
@@ -54,9 +58,10 @@ fn compile(plan_file: &Path) {
 fn link(lib_dir: &Path) {
     let library = lib_dir.join("libllama.so");
     println!("cargo::rerun-if-changed={}", library.display());
-    if !library.is_file() {
+    if !lib_dir.is_absolute() || !library.is_file() {
         fail(&format!(
-            "`{}` does not exist\nhint: `LLAMA_LIB_DIR` names the `lib` directory of an installed build, such as `.local/lib`",
+            "`{}` does not exist, or is not an absolute path\n\
+             hint: `LLAMA_LIB_DIR` names the `lib` directory of an installed build, such as `$PWD/.local/lib`",
             library.display()
         ));
     }

@@ -10,13 +10,32 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use diagnostic::{Error, Result, codes};
+use diagnostic::{CODES, Error, Result, codes};
+use serde::{Deserialize, Serialize};
 
 use crate::plan::CompilePlan;
 use crate::{gate, log};
 
 /// Set in the child process that may panic; its value is the path of the plan.
 const CHILD_VARIABLE: &str = "LLAMA_BUILD_CHILD";
+
+/// Variables with which compilers, CMake and llama.cpp's own scripts let the environment change a build. The first turns
+/// upstream's vector instructions off.
+const SHAPING_VARIABLES: &[&str] = &[
+    "SOURCE_DATE_EPOCH",
+    "CFLAGS",
+    "CXXFLAGS",
+    "CPPFLAGS",
+    "LDFLAGS",
+    "CPATH",
+    "C_INCLUDE_PATH",
+    "CPLUS_INCLUDE_PATH",
+    "LIBRARY_PATH",
+    "CMAKE_PREFIX_PATH",
+    "CMAKE_TOOLCHAIN_FILE",
+    "CMAKE_GENERATOR",
+    "GGML_BACKEND_DIR",
+];
 
 /// The directory of our `CMakeLists.txt`.
 pub fn cmake_project() -> PathBuf {
@@ -30,24 +49,30 @@ pub fn cmake_project() -> PathBuf {
 /// result is not what was planned.
 pub fn compile(plan_file: &Path) -> Result<CompilePlan> {
     let plan = CompilePlan::read(plan_file)?;
-    forget_stale_definitions(&plan)?;
-    let _ = fs::remove_file(plan.built_stamp());
+    forget_stale_results(&plan)?;
+    for stale in [plan.built_stamp(), plan.failure()] {
+        let _ = fs::remove_file(stale);
+    }
     fs::create_dir_all(&plan.build_dir).map_err(|error| Error::io("cannot create", &plan.build_dir, error))?;
     let log_file = File::create(plan.log()).map_err(|error| Error::io("cannot create", &plan.log(), error))?;
     let log_copy = log_file.try_clone().map_err(|error| Error::io("cannot write", &plan.log(), error))?;
-    let program = env::current_exe().map_err(|error| Error::io("cannot find", Path::new("this program"), error))?;
-    let status = Command::new(program)
+    let program = env::current_exe().map_err(|error| Error::io("cannot find", Path::new("/proc/self/exe"), error))?;
+    let mut child = Command::new(&program);
+    child
         .env(CHILD_VARIABLE, plan_file)
         .env("CMAKE", &plan.cmake)
         .env("NUM_JOBS", plan.jobs.to_string())
         // llama.cpp asks git for its commit and would be told ours.
         .env("GIT_CEILING_DIRECTORIES", plan.source.parent().unwrap_or(&plan.source))
-        // A set variable turns upstream's vector defaults off; we pass every option, and leave it no other influence.
-        .env_remove("SOURCE_DATE_EPOCH")
+        // The log is searched for errors, in English.
+        .env("LC_ALL", "C")
         .stdout(log_file)
-        .stderr(log_copy)
-        .status()
-        .map_err(|error| Error::io("cannot start", Path::new("the build"), error))?;
+        .stderr(log_copy);
+    // The plan is all that may shape the build.
+    for variable in SHAPING_VARIABLES {
+        child.env_remove(variable);
+    }
+    let status = child.status().map_err(|error| Error::io("cannot start", &program, error))?;
     if !status.success() {
         return Err(failure(&plan));
     }
@@ -75,12 +100,15 @@ pub fn run_if_child() {
         config.define(key, value);
     }
     config.build();
-    std::process::exit(0);
+    // What an earlier plan built and this one does not (a backend, say) must not be taken along.
+    let cleaned = Command::new(&plan.ninja).arg("-C").arg(plan.cmake_dir()).args(["-t", "cleandead"]).status();
+    std::process::exit(if cleaned.is_ok_and(|status| status.success()) { 0 } else { 1 });
 }
 
 /// What went wrong, as the compiler said it.
-pub fn failure(plan: &CompilePlan) -> Error {
-    let text = fs::read(plan.log()).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
+fn failure(plan: &CompilePlan) -> Error {
+    let text = fs::read(plan.log()).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
     let said = log::first_error(&text).unwrap_or_else(|| {
         let tail: Vec<&str> = text.lines().rev().take(5).collect();
         tail.into_iter().rev().collect::<Vec<_>>().join("\n")
@@ -93,20 +121,43 @@ pub fn failure(plan: &CompilePlan) -> Error {
     error.hint(format!("the whole log is `{}`", plan.log().display()))
 }
 
-/// CMake keeps a definition that is no longer given. When one vanished from the plan since the last configuration, the
-/// cache is removed: what is compiled stays, only the configuration is made anew.
-fn forget_stale_definitions(plan: &CompilePlan) -> Result<()> {
+/// An error as JSON: code, message, hints.
+#[derive(Serialize, Deserialize)]
+struct Record {
+    code: String,
+    message: String,
+    hints: Vec<String>,
+}
+
+/// Writes an error down for another process.
+pub(crate) fn record(error: &Error, path: &Path) -> std::io::Result<()> {
+    let record =
+        Record { code: error.code().name.to_owned(), message: error.to_string(), hints: error.hints().to_vec() };
+    fs::write(path, serde_json::to_string_pretty(&record).expect("a record holds only strings"))
+}
+
+/// Why the last build by this plan failed, as the build script wrote it down; `None` when it did not get that far.
+pub fn recorded_failure(plan: &CompilePlan) -> Option<Error> {
+    let record: Record = serde_json::from_slice(&fs::read(plan.failure()).ok()?).ok()?;
+    let code = CODES.iter().copied().find(|code| code.name == record.code)?;
+    Some(record.hints.into_iter().fold(Error::new(code, record.message), Error::hint))
+}
+
+/// Removes what this plan must not find: everything when it is made with other compilers or for another CPU, CMake's cache
+/// when a definition vanished, since CMake keeps one that is no longer given. Objects then stay.
+fn forget_stale_results(plan: &CompilePlan) -> Result<()> {
     let configured = plan.build_dir.join("configured.json");
-    let stale = match CompilePlan::read(&configured) {
-        Ok(old) => {
-            old.definitions.keys().any(|key| !plan.definitions.contains_key(key))
-                || (&old.c_compiler, &old.cxx_compiler) != (&plan.c_compiler, &plan.cxx_compiler)
-        }
-        // Never configured, or by an older version of this code.
-        Err(_) => true,
-    };
-    let cache = plan.cmake_dir().join("CMakeCache.txt");
-    if stale && cache.exists() {
+    let old = CompilePlan::read(&configured).ok();
+    let as_before = |same: fn(&CompilePlan, &CompilePlan) -> bool| old.as_ref().is_some_and(|old| same(old, plan));
+    let cmake_dir = plan.cmake_dir();
+    if !as_before(|old, new| {
+        (&old.made_with, &old.c_compiler, &old.cxx_compiler) == (&new.made_with, &new.c_compiler, &new.cxx_compiler)
+    }) && cmake_dir.exists()
+    {
+        fs::remove_dir_all(&cmake_dir).map_err(|error| Error::io("cannot remove", &cmake_dir, error))?;
+    }
+    let cache = cmake_dir.join("CMakeCache.txt");
+    if !as_before(|old, new| old.definitions.keys().all(|key| new.definitions.contains_key(key))) && cache.exists() {
         fs::remove_file(&cache).map_err(|error| Error::io("cannot remove", &cache, error))?;
     }
     plan.write(&configured)

@@ -18,6 +18,7 @@ pub fn check(plan: &CompilePlan) -> Result<()> {
     let path = plan.cmake_dir().join("CMakeCache.txt");
     let cache = fs::read_to_string(&path).map_err(|error| Error::io("cannot read", &path, error))?;
     check_cache(plan, &cache)?;
+    check_openssl(plan, &cache)?;
     let path = plan.cmake_dir().join("compile_commands.json");
     let commands = fs::read_to_string(&path).map_err(|error| Error::io("cannot read", &path, error))?;
     check_commands(&plan.required_flags, &commands)
@@ -37,6 +38,19 @@ fn check_cache(plan: &CompilePlan, cache: &str) -> Result<()> {
     Ok(())
 }
 
+/// Upstream only warns when OpenSSL is not usable after all, and builds a server that cannot fetch models.
+fn check_openssl(plan: &CompilePlan, cache: &str) -> Result<()> {
+    let wanted = plan.definitions.get("LLAMA_OPENSSL").is_some_and(|value| value == "ON");
+    if wanted && !cache.lines().any(|line| line == "OPENSSL_VERSION_SUPPORTED:INTERNAL=1") {
+        return Err(Error::new(
+            codes::GATE_FAILED,
+            "cmake does not accept the OpenSSL that a test program was built with",
+        )
+        .hint("build without it: `--cmake-arg=-DLLAMA_OPENSSL=OFF`"));
+    }
+    Ok(())
+}
+
 #[derive(Deserialize)]
 struct CompileCommand {
     command: String,
@@ -50,10 +64,13 @@ fn check_commands(required: &[String], commands: &str) -> Result<()> {
     if kernels.is_empty() {
         return Err(Error::new(codes::GATE_FAILED, "no file of ggml's CPU backend was compiled"));
     }
+    let is_there = |command: &str, flag: &str| {
+        command.split(' ').any(|word| word == flag || (flag.ends_with('=') && word.starts_with(flag)))
+    };
     for kernel in kernels {
-        if let Some(flag) = required.iter().find(|flag| !kernel.command.split(' ').any(|word| word == *flag)) {
+        if let Some(flag) = required.iter().find(|flag| !is_there(&kernel.command, flag)) {
             return Err(Error::new(codes::GATE_FAILED, format!("`{}` was compiled without `{flag}`", kernel.file))
-                .hint("look for compiler flags in the environment (`CFLAGS`, `CXXFLAGS`) and in `--cmake-arg`"));
+                .hint("look at the flags given with `--cmake-arg`"));
         }
     }
     Ok(())
@@ -72,6 +89,9 @@ mod tests {
         let error = check_commands(&native, commands).unwrap_err().to_string();
         assert_eq!(error, "`/s/ggml/src/ggml-cpu/a.c` was compiled without `-march=native`");
         assert!(check_commands(&native, "[]").is_err(), "nothing compiled is not a pass");
+        let arm = ["-mcpu=".to_owned()];
+        let commands = r#"[{"command":"cc -mcpu=neoverse-n1+dotprod -c x","file":"/s/ggml/src/ggml-cpu/a.c"}]"#;
+        check_commands(&arm, commands).unwrap();
     }
 
     #[test]
@@ -80,6 +100,7 @@ mod tests {
             kind: "native".into(),
             source: "/s".into(),
             source_id: "tree".into(),
+            made_with: "cc 1".into(),
             build_dir: "/b".into(),
             cmake: "cmake".into(),
             ninja: "ninja".into(),

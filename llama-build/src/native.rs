@@ -30,6 +30,8 @@ pub struct Locations {
     pub source: PathBuf,
     /// Git tree id and patch digests of the source.
     pub source_id: String,
+    /// The CPU that is compiled for: model and features.
+    pub cpu: String,
     /// The upstream commit, 40 hex digits.
     pub commit: String,
     /// Where to build.
@@ -91,6 +93,7 @@ pub fn plan(options: &Options, toolchain: &Toolchain, blas: Option<&OpenBlas>, a
         kind: "native".to_owned(),
         source: at.source.clone(),
         source_id: at.source_id.clone(),
+        made_with: made_with(toolchain, &at.cpu),
         build_dir: at.build_dir.clone(),
         cmake: toolchain.cmake.path.clone(),
         ninja: toolchain.ninja.path.clone(),
@@ -98,8 +101,20 @@ pub fn plan(options: &Options, toolchain: &Toolchain, blas: Option<&OpenBlas>, a
         cxx_compiler: toolchain.cxx.path.clone(),
         jobs: options.jobs,
         definitions,
-        required_flags: vec!["-march=native".to_owned()],
+        required_flags: vec![native_flag(std::env::consts::ARCH).to_owned()],
     })
+}
+
+/// How upstream asks the compiler for this machine: it works the name out by itself on Arm and POWER.
+fn native_flag(architecture: &str) -> &'static str {
+    match architecture {
+        "aarch64" | "arm" | "powerpc64" => "-mcpu=",
+        _ => "-march=native",
+    }
+}
+
+fn made_with(toolchain: &Toolchain, cpu: &str) -> String {
+    format!("cc {}, c++ {}, for {cpu}", toolchain.c.version, toolchain.cxx.version)
 }
 
 fn debug_flag(options: &Options) -> String {
@@ -175,6 +190,7 @@ mod tests {
         let at = Locations {
             source: "/t/source".into(),
             source_id: "tree".into(),
+            cpu: "Example CPU, avx2".into(),
             commit: "0123456789abcdef0123456789abcdef01234567".into(),
             build_dir: "/t/native".into(),
         };
@@ -186,6 +202,7 @@ mod tests {
         insta::assert_snapshot!(plan_with(&[]).unwrap(), @r"
         compile llama.cpp, native kind, 2 jobs
           source     /t/source
+          made with  cc 1.2.3, c++ 1.2.3, for Example CPU, avx2
           build dir  /t/native
           cmake      /usr/bin/cmake
           ninja      /usr/bin/ninja

@@ -22,6 +22,9 @@ pub struct CompilePlan {
     pub source: PathBuf,
     /// What that tree is: the git tree id and the digests of the patches, so that other source is another plan.
     pub source_id: String,
+    /// What the build is made with and for: the compilers' versions, and for a native build the CPU. None of it shows on a
+    /// command line, where ninja would see it, and all of it changes the result.
+    pub made_with: String,
     /// Where objects and results go; kept between runs.
     pub build_dir: PathBuf,
     /// The `cmake` executable.
@@ -36,7 +39,8 @@ pub struct CompilePlan {
     pub jobs: usize,
     /// CMake cache entries, `-DKEY=VALUE`.
     pub definitions: BTreeMap<String, String>,
-    /// Flags that must stand on the command line that compiles ggml's CPU backend; the gate looks.
+    /// Flags that must stand on the command line that compiles ggml's CPU backend; the gate looks. One that ends with `=`
+    /// stands for any value.
     pub required_flags: Vec<String>,
 }
 
@@ -66,9 +70,19 @@ impl CompilePlan {
         self.build_dir.join("built.json")
     }
 
-    /// Whether the last successful build in this directory followed exactly this plan.
+    /// Where the error of the last build is kept, if it failed.
+    pub fn failure(&self) -> PathBuf {
+        self.build_dir.join("failed.json")
+    }
+
+    /// Whether the last successful build in this directory followed this plan.
     pub fn is_built(&self) -> bool {
-        CompilePlan::read(&self.built_stamp()).is_ok_and(|built| built == *self)
+        CompilePlan::read(&self.built_stamp()).is_ok_and(|built| built.gives_the_same_as(self))
+    }
+
+    /// Whether two plans give the same build; how many compilers run at once makes no difference.
+    pub fn gives_the_same_as(&self, other: &CompilePlan) -> bool {
+        *self == CompilePlan { jobs: self.jobs, ..other.clone() }
     }
 
     /// The definitions as CMake arguments, sorted; what `build_info.json` records.
@@ -117,6 +131,7 @@ impl fmt::Display for CompilePlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "compile llama.cpp, {} kind, {} jobs", self.kind, self.jobs)?;
         writeln!(f, "  source     {}", self.source.display())?;
+        writeln!(f, "  made with  {}", self.made_with)?;
         writeln!(f, "  build dir  {}", self.build_dir.display())?;
         writeln!(f, "  cmake      {}", self.cmake.display())?;
         writeln!(f, "  ninja      {}", self.ninja.display())?;
@@ -137,6 +152,7 @@ mod tests {
             kind: "native".into(),
             source: "/src".into(),
             source_id: "tree".into(),
+            made_with: "cc 1".into(),
             build_dir: dir.into(),
             cmake: "/bin/cmake".into(),
             ninja: "/bin/ninja".into(),
@@ -162,14 +178,14 @@ mod tests {
     }
 
     #[test]
-    fn built_means_built_with_exactly_this_plan() {
+    fn built_means_built_by_this_plan_with_any_number_of_jobs() {
         let dir = tempfile::tempdir().unwrap();
         let plan = plan(dir.path());
         assert!(!plan.is_built());
         plan.write(&plan.built_stamp()).unwrap();
         assert!(plan.is_built());
-        let other = CompilePlan { jobs: 1, ..plan };
-        assert!(!other.is_built());
+        assert!(CompilePlan { jobs: 1, ..plan.clone() }.is_built());
+        assert!(!CompilePlan { made_with: "cc 2".into(), ..plan }.is_built());
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! Where llama.cpp comes from, in this order:
 //!
 //! 1. on docs.rs: nowhere;
-//! 2. `LLAMA_LIB_DIR`: the `lib` directory of an installed build, such as `.local/lib`;
+//! 2. `LLAMA_LIB_DIR`: the `lib` directory of an installed build, an absolute path;
 //! 3. the feature `vendored`: compiled by the plan that `LLAMA_BUILD_PLAN` names, which `cargo xtask install-optimized`
 //!    writes;
 //! 4. otherwise nothing is linked, and `cargo check` works all the same. [`LINKED`] tells.

@@ -19,7 +19,6 @@ pub(crate) fn plan(labels: &[&str]) -> Plan {
     let build = |label: &&str| Build {
         label: (*label).to_owned(),
         llama_bench: format!("/opt/{label}/bin/llama-bench").into(),
-        library_path: None,
         environment: BTreeMap::new(),
         args: Vec::new(),
     };

@@ -18,7 +18,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use diagnostic::{Error, Result, codes};
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 
 pub use lock::Lock;
 
@@ -41,8 +41,6 @@ pub struct Finished {
     /// The largest resident set seen, in bytes. Sampled every 10 ms from `VmHWM`, which never falls, so only growth in
     /// the last 10 ms can be missed; zero where `/proc` is not available.
     pub peak_rss_bytes: u64,
-    /// From start to end.
-    pub wall: Duration,
 }
 
 impl Finished {
@@ -61,7 +59,7 @@ impl Finished {
 }
 
 /// An exit status in words a person can search for.
-pub fn describe(status: ExitStatus) -> String {
+fn describe(status: ExitStatus) -> String {
     match (status.code(), status.signal()) {
         (Some(code), _) => format!("exit status {code}"),
         (None, Some(4)) => "signal 4 (SIGILL, illegal instruction)".to_owned(),
@@ -90,46 +88,46 @@ pub fn run_lines(command: &mut Command, timeout: Duration, mut on_line: impl FnM
     let name = command.get_program().to_string_lossy().into_owned();
     let start = Instant::now();
     let mut child = spawn(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()))?;
-    let (sender, lines) = mpsc::channel::<String>();
+    let (line_sender, lines) = mpsc::channel::<String>();
+    let (text_sender, texts) = mpsc::channel::<String>();
     let stdout = child.stdout.take().expect("stdout was piped above");
     let stderr = child.stderr.take().expect("stderr was piped above");
-    let out_reader = thread::spawn(move || {
+    thread::spawn(move || {
         // Lossy on purpose: one bad byte in a log must not lose the rest of it.
         let mut reader = BufReader::new(stdout);
         let mut line = Vec::new();
         while reader.by_ref().take(OUTPUT_LIMIT).read_until(b'\n', &mut line).is_ok_and(|n| n > 0) {
-            if sender.send(String::from_utf8_lossy(&line).into_owned()).is_err() {
+            if line_sender.send(String::from_utf8_lossy(&line).into_owned()).is_err() {
                 break;
             }
             line.clear();
         }
     });
-    let err_reader = thread::spawn(move || {
+    thread::spawn(move || {
         let mut kept = Vec::new();
         let mut reader = BufReader::new(stderr);
         // A stream that breaks off ends the text; the exit status tells the rest.
         let _ = reader.by_ref().take(OUTPUT_LIMIT).read_to_end(&mut kept);
         let _ = std::io::copy(&mut reader, &mut std::io::sink());
-        String::from_utf8_lossy(&kept).into_owned()
+        // Nobody listens when we were interrupted.
+        let _ = text_sender.send(String::from_utf8_lossy(&kept).into_owned());
     });
 
     let mut stdout = String::new();
     let mut keep = |line: String| {
         on_line(line.trim_end());
-        if stdout.len() as u64 <= OUTPUT_LIMIT {
+        if (stdout.len() + line.len()) as u64 <= OUTPUT_LIMIT {
             stdout.push_str(&line);
         }
     };
     let mut peak_rss_bytes = 0;
-    let status = loop {
+    loop {
         while let Ok(line) = lines.try_recv() {
             keep(line);
         }
         peak_rss_bytes = peak_rss_bytes.max(resident_high_water(child.id()));
-        match child.try_wait() {
-            Ok(Some(status)) => break status,
-            Ok(None) => {}
-            Err(error) => return Err(failed(&name, &error.to_string())),
+        if has_ended(&child) {
+            break;
         }
         if let Err(interrupted) = interrupt::check() {
             end(&mut child);
@@ -140,14 +138,17 @@ pub fn run_lines(command: &mut Command, timeout: Duration, mut on_line: impl FnM
             return Err(failed(&name, &format!("it ran longer than {} s and was ended", timeout.as_secs())));
         }
         thread::sleep(POLL);
-    };
-    let wall = start.elapsed();
-    // What the child itself wrote is in the pipes; a grandchild that it left behind would keep them open for ever.
+    }
+    // What the child itself wrote is in the pipes. What it left behind could keep them open for ever: it is ended, while
+    // the child still holds its process id, and what has left the group is not waited for.
     signal(&child, Signal::KILL);
-    let _ = out_reader.join();
-    lines.try_iter().for_each(keep);
-    let stderr = err_reader.join().expect("the reader of standard error does not panic");
-    Ok(Finished { status, stdout, stderr, peak_rss_bytes, wall })
+    let status = child.wait().map_err(|error| failed(&name, &diagnostic::plain(&error)))?;
+    let deadline = Instant::now() + GRACE;
+    while let Ok(line) = lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+        keep(line);
+    }
+    let stderr = texts.recv_timeout(deadline.saturating_duration_since(Instant::now())).unwrap_or_default();
+    Ok(Finished { status, stdout, stderr, peak_rss_bytes })
 }
 
 /// Starts a command in its own process group, so that [`end`] reaches all that it starts.
@@ -156,24 +157,28 @@ pub fn run_lines(command: &mut Command, timeout: Duration, mut on_line: impl FnM
 /// The program does not exist or may not be run.
 pub fn spawn(command: &mut Command) -> Result<Child> {
     let name = command.get_program().to_string_lossy().into_owned();
-    command.process_group(0).spawn().map_err(|error| failed(&name, &error.to_string()).source(error))
+    command.process_group(0).spawn().map_err(|error| failed(&name, &diagnostic::plain(&error)).source(error))
 }
 
 /// Ends a child started by [`spawn`] and its whole group: SIGTERM, three seconds, SIGKILL.
 pub fn end(child: &mut Child) {
     signal(child, Signal::TERM);
     let deadline = Instant::now() + GRACE;
-    while Instant::now() < deadline {
-        if !matches!(child.try_wait(), Ok(None)) {
-            break;
-        }
+    while Instant::now() < deadline && !has_ended(child) {
         thread::sleep(POLL);
     }
     signal(child, Signal::KILL);
     let _ = child.wait();
 }
 
-/// Signals the group of a child, also after the child itself has ended: its id stays taken while the group has members.
+/// Whether a child has ended; it stays a zombie, so that its id, which is also its group's, is not given to another.
+fn has_ended(child: &Child) -> bool {
+    let Some(pid) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) else { return true };
+    let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    !matches!(waitid(WaitId::Pid(pid), look), Ok(None))
+}
+
+/// Signals the group of a child that has not been waited for.
 fn signal(child: &Child, signal: Signal) {
     if let Some(group) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
         // An error means that nothing is left of the group, which is what we want.
@@ -239,6 +244,14 @@ mod tests {
         let done = run(&mut sh("sleep 60 & echo done"), Duration::from_secs(50)).unwrap();
         assert_eq!(done.stdout, "done\n");
         assert!(start.elapsed() < Duration::from_secs(50), "we waited for a grandchild");
+    }
+
+    #[test]
+    fn a_grandchild_that_left_the_group_does_not_hold_us() {
+        let start = Instant::now();
+        let done = run(&mut sh("setsid sleep 20 & echo done"), Duration::from_secs(15)).unwrap();
+        assert_eq!(done.stdout, "done\n");
+        assert!(start.elapsed() < Duration::from_secs(15), "we waited for a grandchild");
     }
 
     #[test]

@@ -37,7 +37,9 @@ pub(crate) fn run(plan: &CompilePlan) -> Result<()> {
     // Cargo compares time stamps: a plan that must be executed again must be a new file.
     let _ = fs::remove_file(&plan_file);
     plan.write(&plan_file)?;
-    let _ = fs::remove_file(plan.log());
+    for stale in [plan.log(), plan.failure()] {
+        let _ = fs::remove_file(stale);
+    }
     let cargo_log = plan.build_dir.join("cargo.log");
     let output = File::create(&cargo_log).map_err(|error| Error::io("cannot create", &cargo_log, error))?;
     let mut cargo = process::spawn(
@@ -79,19 +81,16 @@ pub(crate) fn run(plan: &CompilePlan) -> Result<()> {
     Err(why_it_failed(plan, &cargo_log))
 }
 
-/// The compiler's error if CMake got that far, otherwise what cargo or our gate said.
+/// What the build script wrote down, or what cargo said when it did not get that far.
 fn why_it_failed(plan: &CompilePlan, cargo_log: &Path) -> Error {
-    let said = fs::read_to_string(cargo_log).unwrap_or_default();
-    let compiled = fs::read_to_string(plan.log()).is_ok_and(|text| log::first_error(&text).is_some());
-    if compiled {
-        return driver::failure(plan);
+    if let Some(error) = driver::recorded_failure(plan) {
+        return error;
     }
-    let first = said.lines().find_map(|line| line.split_once("error: ")).map_or("cargo failed", |(_, text)| text);
-    Error::new(
-        codes::COMPILE_FAILED,
-        format!("llama.cpp did not compile: {}", first.trim_start_matches("llama-sys@").trim()),
-    )
-    .hint(format!("the whole logs are `{}` and `{}`", workspace::short(cargo_log), workspace::short(&plan.log())))
+    let said = fs::read(cargo_log).unwrap_or_default();
+    let said = String::from_utf8_lossy(&said);
+    let first = said.lines().find_map(|line| line.strip_prefix("error: ")).unwrap_or("it does not say why");
+    Error::new(codes::COMPILE_FAILED, format!("cargo cannot build `llama-sys`: {first}"))
+        .hint(format!("the whole log is `{}`", workspace::short(cargo_log)))
 }
 
 /// Reads a growing file line by line.

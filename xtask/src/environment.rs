@@ -20,17 +20,19 @@ pub(crate) const TEST_HOME: &str = "CARAVAN_TEST_HOME";
 pub(crate) const VARIABLES: &[Variable] = &[
     variable("CARAVAN_HOME", "`cargo xtask`", "the store; `.local` in the repository when unset"),
     variable(
-        "CARAVAN_THREAD_MODE",
+        host::job::THREAD_MODE,
         "thread choice",
-        "`auto`: the job's variable decides; anything else: the build's `optimal_threads`",
+        "`auto`: the job's variable decides; anything else: what was measured, or the build's `optimal_threads`",
     ),
-    variable("SARAI_THREAD_MODE", "thread choice", "alias of `CARAVAN_THREAD_MODE`"),
-    variable("CARAVAN_JOB", "thread choice", "the job, such as `coding`; its threads stand in `CODING_THREADS`"),
+    variable(host::job::THREAD_MODE_ALIAS, "thread choice", "alias of `CARAVAN_THREAD_MODE`"),
+    variable(host::job::JOB, "thread choice", "the job, such as `coding`; its threads stand in `CODING_THREADS`"),
     variable(
         "<TYPE>_THREADS",
         "thread choice",
         "threads of a job: `MARKETING_THREADS`, `CODING_THREADS`, `RESEARCH_THREADS`, or any other name",
     ),
+    variable("CARGO_TARGET_DIR", "`cargo xtask`", "where llama.cpp is patched and compiled; `target` when unset"),
+    variable("CI", "`install-optimized`", "set: as root, OpenBLAS may be installed with apt-get without a question"),
     variable("CC`, `CXX", "`install-optimized`", "compilers, unless `--cc` and `--cxx` name them"),
     variable("NO_COLOR", "everything that prints", "no colour"),
     variable(

@@ -33,8 +33,9 @@ impl Image {
         }
         if let Some(blas) = blas {
             copy(&plan.blas_dir().join(product::BLAS_PLUGIN), &image.lib())?;
-            if blas.bundled {
+            if let Some(licence) = &blas.bundled {
                 copy(&blas.library, &image.lib())?;
+                copy(licence, &image.openblas_licences())?;
             }
         }
         Ok(image)
@@ -43,13 +44,19 @@ impl Image {
     /// Takes the BLAS plug-in out again.
     pub(crate) fn drop_blas(&self, blas: &OpenBlas) -> Result<()> {
         let mut files = vec![self.lib().join(product::BLAS_PLUGIN)];
-        if blas.bundled {
+        if blas.bundled.is_some() {
             files.extend(blas.library.file_name().map(|name| self.lib().join(name)));
+            let licences = self.openblas_licences();
+            fs::remove_dir_all(&licences).map_err(|error| Error::io("cannot remove", &licences, error))?;
         }
         for file in files {
             fs::remove_file(&file).map_err(|error| Error::io("cannot remove", &file, error))?;
         }
         Ok(())
+    }
+
+    fn openblas_licences(&self) -> PathBuf {
+        self.dir.join("share/licenses/openblas")
     }
 
     pub(crate) fn bin(&self) -> PathBuf {

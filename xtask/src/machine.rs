@@ -43,5 +43,6 @@ pub(crate) fn bandwidth(host: &Host) -> bandwidth::Plan {
 pub(crate) fn description(host: &Host) -> serde_json::Value {
     let mut value = serde_json::to_value(host).expect("a host holds only strings and numbers");
     value["fingerprint"] = host.fingerprint().into();
+    value["cpu_budget"] = host.budget.cpus.into();
     value
 }

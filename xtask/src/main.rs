@@ -23,7 +23,8 @@ use clap::Parser;
 
 fn main() -> ExitCode {
     process::interrupt::install();
-    match cli::Cli::parse().command.run() {
+    let command = cli::Cli::parse().command;
+    match workspace::check().and_then(|()| command.run()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             ui::show_error(&error);

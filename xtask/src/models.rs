@@ -1,5 +1,6 @@
 //! The model that a measurement runs on: a file of the user's, or a generated one.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -8,6 +9,7 @@ use clap::Args;
 use diagnostic::{Error, Result, codes};
 use gguf::Header;
 use gguf::model::{self, ModelPlan, Quant, Shape};
+use process::Lock;
 
 use crate::ui::{self, Progress, Unit};
 use crate::workspace;
@@ -34,44 +36,87 @@ pub(crate) struct ModelFlags {
 pub(crate) struct Model {
     pub(crate) path: PathBuf,
     pub(crate) bytes: u64,
-    /// Bytes of weights read for one generated token; `None` when the file's architecture does not tell.
-    pub(crate) bytes_per_token: Option<u64>,
     pub(crate) class: ModelClass,
+    header: Header,
+    /// What must be written first, if it is a generated model that is not there yet.
+    to_write: Option<ModelPlan>,
 }
 
 impl ModelFlags {
-    /// The model, generated first if that is what was asked for.
-    pub(crate) fn resolve(&self) -> Result<Model> {
+    /// Looks at the model; writes nothing.
+    pub(crate) fn look(&self) -> Result<Model> {
         match &self.model {
             Some(path) => of_file(path),
-            None => generated(self.shape, self.quant),
+            None => Ok(look_at_generated(self.shape, self.quant)),
         }
+    }
+}
+
+impl Model {
+    /// Writes the model if it is to be generated and still is not there; one process at a time.
+    pub(crate) fn ensure(&self) -> Result<()> {
+        let Some(plan) = &self.to_write else { return Ok(()) };
+        let dir = workspace::store().models();
+        fs::create_dir_all(&dir).map_err(|error| Error::io("cannot create", &dir, error))?;
+        let _lock =
+            Lock::acquire(&dir.join(".lock"), |_| ui::note("waiting   for another process that writes models"))?;
+        sweep(&dir)?;
+        if is_written(plan, &self.path) { Ok(()) } else { write(plan, &self.path) }
+    }
+
+    /// Bytes read for one token when `generate` tokens are generated after an empty prompt: weights, and the KV cache at
+    /// the mean depth. `None` when the file's architecture does not tell.
+    pub(crate) fn bytes_per_token(&self, generate: u32) -> Option<u64> {
+        let cache = self.header.kv_bytes_per_token().ok()?;
+        Some(self.header.bytes_per_token().ok()? + cache * u64::from(generate) / 2)
     }
 }
 
 /// A generated model, written unless it is there.
 pub(crate) fn generated(shape: Shape, quant: Quant) -> Result<Model> {
+    let model = look_at_generated(shape, quant);
+    model.ensure()?;
+    Ok(model)
+}
+
+fn look_at_generated(shape: Shape, quant: Quant) -> Model {
     let plan = model::plan(shape, quant, SEED);
-    let path = workspace::models_dir().join(plan.file_name());
-    if !is_written(&plan, &path) {
-        write(&plan, &path)?;
+    let path = workspace::store().models().join(plan.file_name());
+    let header = Header {
+        version: gguf::VERSION,
+        metadata: plan.metadata.clone(),
+        tensors: plan.tensors.clone(),
+        data_offset: plan.data_offset,
+    };
+    Model {
+        bytes: plan.file_bytes,
+        class: ModelClass::new(shape.name(), quant.name()).expect("names of shapes and quants make a class"),
+        to_write: (!is_written(&plan, &path)).then_some(plan),
+        header,
+        path,
     }
-    let class = ModelClass::new(shape.name(), quant.name()).expect("names of shapes and quants make a class");
-    describe(&path, class)
 }
 
 fn of_file(path: &Path) -> Result<Model> {
     let header = Header::open(path)?;
+    let bytes = fs::metadata(path).map_err(|error| Error::io("cannot read", path, error))?.len();
     let size = header.metadata.get("general.size_label").and_then(gguf::Value::as_str).map(str::to_owned);
     let size = size.unwrap_or_else(|| parameters(&header));
-    // The type of most weights; `general.file_type` is often missing.
-    let quant =
-        header.tensors.iter().max_by_key(|tensor| tensor.bytes).map_or("f32", |tensor| tensor.tensor_type.name());
+    let quant = most_used_type(&header);
     let class =
         ModelClass::new(&size, quant).or_else(|_| ModelClass::new(&parameters(&header), quant)).map_err(|error| {
             Error::new(codes::MODEL_INVALID, format!("model `{}` cannot be classed: {error}", path.display()))
         })?;
-    describe(path, class)
+    Ok(Model { path: path.to_owned(), bytes, class, header, to_write: None })
+}
+
+/// The type that holds most bytes; `general.file_type` is often missing.
+fn most_used_type(header: &Header) -> &'static str {
+    let mut bytes: BTreeMap<&'static str, u64> = BTreeMap::new();
+    for tensor in &header.tensors {
+        *bytes.entry(tensor.tensor_type.name()).or_default() += tensor.bytes;
+    }
+    bytes.into_iter().max_by_key(|&(_, bytes)| bytes).map_or("f32", |(name, _)| name)
 }
 
 /// `1.1b`, `360m`: how people name sizes.
@@ -80,24 +125,26 @@ fn parameters(header: &Header) -> String {
     if count >= 1_000_000_000 { format!("{:.1}b", count as f64 / 1e9) } else { format!("{:.0}m", count as f64 / 1e6) }
 }
 
-fn describe(path: &Path, class: ModelClass) -> Result<Model> {
-    let header = Header::open(path)?;
-    let bytes = fs::metadata(path).map_err(|error| Error::io("cannot read", path, error))?.len();
-    // An architecture that we do not know can still be measured; only its share of the bandwidth stays unknown.
-    Ok(Model { path: path.to_owned(), bytes, bytes_per_token: header.bytes_per_token().ok(), class })
-}
-
-/// Whether the file holds this plan's model: same tensors, same size.
+/// Whether the file holds this plan's model: same seed and vocabulary (they stand in the metadata), tensors, size.
 fn is_written(plan: &ModelPlan, path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|file| file.len() == plan.file_bytes)
-        && Header::open(path).is_ok_and(|header| header.tensors == plan.tensors)
+        && Header::open(path).is_ok_and(|header| header.tensors == plan.tensors && header.metadata == plan.metadata)
+}
+
+/// Removes models that killed processes have left half-written; called under the lock.
+fn sweep(dir: &Path) -> Result<()> {
+    let fail = |error| Error::io("cannot read", dir, error);
+    for entry in fs::read_dir(dir).map_err(fail)? {
+        let path = entry.map_err(fail)?.path();
+        if path.extension().is_some_and(|ending| ending == "part") {
+            fs::remove_file(&path).map_err(|error| Error::io("cannot remove", &path, error))?;
+        }
+    }
+    Ok(())
 }
 
 /// Writes a model and shows how far it is.
 pub(crate) fn write(plan: &ModelPlan, path: &Path) -> Result<()> {
-    if let Some(dir) = path.parent().filter(|dir| !dir.as_os_str().is_empty()) {
-        fs::create_dir_all(dir).map_err(|error| Error::io("cannot create", dir, error))?;
-    }
     let mut progress = Progress::new("writing", Unit::Bytes);
     let name = workspace::short(path);
     model::write_file(plan, path, |written| {

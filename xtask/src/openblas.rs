@@ -2,8 +2,7 @@
 
 use std::env;
 use std::path::Path;
-use std::process::Command;
-use std::time::Duration;
+use std::process::{Command, Stdio};
 
 use clap::ValueEnum;
 use diagnostic::{Error, Result, codes};
@@ -33,6 +32,17 @@ impl Wish {
     }
 }
 
+/// Whether the system's package manager may be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Consent {
+    /// The person has said yes to everything.
+    Given,
+    /// The person is asked, where there is one.
+    Ask,
+    /// Nothing is asked now; the answer counts as no.
+    NotAsked,
+}
+
 /// How OpenBLAS will be had.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Plan {
@@ -47,7 +57,7 @@ pub(crate) enum Plan {
 }
 
 /// Decides, and asks the person where that is needed.
-pub(crate) fn plan(wish: Wish, toolchain: &Toolchain, yes: bool, may_fetch: bool) -> Plan {
+pub(crate) fn plan(wish: Wish, toolchain: &Toolchain, consent: Consent, may_fetch: bool) -> Plan {
     if wish == Wish::Off {
         return Plan::None("switched off with `--blas off`".to_owned());
     }
@@ -57,9 +67,13 @@ pub(crate) fn plan(wish: Wish, toolchain: &Toolchain, yes: bool, may_fetch: bool
     if !may_fetch {
         return Plan::None("OpenBLAS is not installed, and nothing may be fetched".to_owned());
     }
-    let may_ask = rustix::process::geteuid().is_root() && has_apt();
-    let consents = || yes || env::var_os("CI").is_some() || ui::confirm("install libopenblas-dev with apt-get?");
-    if may_ask && consents() { Plan::Apt } else { Plan::Pypi }
+    let consents = || match consent {
+        Consent::Given => true,
+        Consent::Ask => env::var_os("CI").is_some() || ui::confirm("install libopenblas-dev with apt-get?"),
+        Consent::NotAsked => false,
+    };
+    let has_apt = Path::new("/usr/bin/apt-get").exists();
+    if has_apt && rustix::process::geteuid().is_root() && consents() { Plan::Apt } else { Plan::Pypi }
 }
 
 /// Executes the plan. Trouble is no failure of the build: it goes on without OpenBLAS, and the reason is kept.
@@ -86,19 +100,20 @@ fn install_with_apt(toolchain: &Toolchain) -> Result<OpenBlas> {
     let apt = |arguments: &[&str]| -> Result<()> {
         let mut command = Command::new("apt-get");
         command.args(["--quiet", "--yes"]).args(arguments).env("DEBIAN_FRONTEND", "noninteractive");
-        let done = process::run(&mut command, Duration::from_secs(300))?;
+        // Not ended by Ctrl-C: a package manager that is killed leaves a broken system.
+        let child = process::spawn(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()))?;
+        let done = child.wait_with_output().map_err(|error| Error::io("cannot run", Path::new("apt-get"), error))?;
+        process::interrupt::check()?;
         if done.status.success() {
             return Ok(());
         }
-        Err(Error::new(codes::TOOL_MISSING, format!("`apt-get {}`: {}", arguments.join(" "), done.last_words())))
+        let said = String::from_utf8_lossy(&done.stderr);
+        let said = said.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("it said nothing");
+        Err(Error::new(codes::TOOL_MISSING, format!("`apt-get {}`: {said}", arguments.join(" "))))
     };
     apt(&["update"])?;
     apt(&["install", "--no-install-recommends", "libopenblas-dev"])?;
     blas::of_system(&toolchain.c).ok_or_else(|| {
         Error::new(codes::TOOL_MISSING, "libopenblas-dev is installed, but a program with it does not run")
     })
-}
-
-fn has_apt() -> bool {
-    Path::new("/usr/bin/apt-get").exists()
 }

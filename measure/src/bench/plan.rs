@@ -29,8 +29,6 @@ pub struct Build {
     pub label: String,
     /// Its `llama-bench`.
     pub llama_bench: PathBuf,
-    /// Directory of its shared libraries, where the executable does not find them by itself (`LD_LIBRARY_PATH`).
-    pub library_path: Option<PathBuf>,
     /// Environment for it on top of ours, such as a switch of a backend.
     pub environment: BTreeMap<String, String>,
     /// Further arguments of llama-bench, such as `--repack 0`. One value per option: lists would multiply the runs.
@@ -118,15 +116,15 @@ impl Plan {
     pub(crate) fn command(&self, child: &Child) -> Command {
         let build = &self.builds[child.build];
         let mut command = Command::new(&build.llama_bench);
-        command.args(self.args(child)).envs(build.all_environment());
+        // A build finds its own libraries; an inherited path, such as cargo's, would have it run with others.
+        command.args(self.args(child)).env_remove("LD_LIBRARY_PATH").envs(&build.environment);
         command
     }
 
     /// A child as a line that a person can paste into a shell.
     pub fn command_line(&self, child: &Child) -> String {
         let build = &self.builds[child.build];
-        let environment = build.all_environment();
-        let words = environment.iter().map(|(name, value)| format!("{name}={}", text::quoted(value)));
+        let words = build.environment.iter().map(|(name, value)| format!("{name}={}", text::quoted(value)));
         let program = text::quoted(&build.llama_bench.to_string_lossy());
         let args = self.args(child);
         let args = args.iter().map(|arg| text::quoted(&arg.to_string_lossy()));
@@ -193,24 +191,13 @@ impl Plan {
 /// Far above any sensible number of tokens, rounds or repetitions, and small enough for every sum made of them.
 const MAX_COUNT: u32 = 1 << 20;
 
-impl Build {
-    fn all_environment(&self) -> BTreeMap<String, String> {
-        let mut environment = self.environment.clone();
-        if let Some(path) = &self.library_path {
-            environment.insert("LD_LIBRARY_PATH".to_owned(), path.to_string_lossy().into_owned());
-        }
-        environment
-    }
-}
-
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let counts: Vec<String> = self.threads.iter().map(ToString::to_string).collect();
         writeln!(f, "model     {} ({})", self.model.display(), text::mebibytes(self.model_bytes))?;
         writeln!(f, "measure   PP-{} and TG-{} at threads {}", self.n_prompt, self.n_gen, counts.join(", "))?;
         for build in &self.builds {
-            let environment = build.all_environment();
-            let settings = environment.iter().map(|(name, value)| format!("{name}={}", text::quoted(value)));
+            let settings = build.environment.iter().map(|(name, value)| format!("{name}={}", text::quoted(value)));
             let words: Vec<String> = settings
                 .chain([build.llama_bench.display().to_string()])
                 .chain(build.args.iter().map(|arg| text::quoted(arg)))
@@ -240,19 +227,19 @@ mod tests {
         let mut two = plan(&["plain", "blas"]);
         two.builds[1].environment.insert("GGML_BLAS".to_owned(), "on".to_owned());
         two.builds[1].args = vec!["--repack".to_owned(), "0".to_owned()];
-        two.builds[1].library_path = Some("/opt/my libs".into());
+        two.builds[1].environment.insert("GGML_BACKEND_SKIP".to_owned(), "my libs".to_owned());
         two.bandwidth = Some(bandwidth::Plan { threads: 2, buffer_bytes: 256 << 20 });
         insta::assert_snapshot!(two, @r"
         model     /models/1b.gguf (637 MiB)
         measure   PP-512 and TG-128 at threads 1, 2
         build     plain: /opt/plain/bin/llama-bench
-        build     blas: GGML_BLAS=on LD_LIBRARY_PATH='/opt/my libs' /opt/blas/bin/llama-bench --repack 0
+        build     blas: GGML_BACKEND_SKIP='my libs' GGML_BLAS=on /opt/blas/bin/llama-bench --repack 0
         bandwidth 256 MiB read by 2 threads
         order     3 rounds of all builds in turn, every other one in reverse order
         runs      12 runs of 1 sample per phase, about 6 min
         ");
         let child = Child { round: 0, build: 1, threads: 2 };
-        insta::assert_snapshot!(two.command_line(&child), @"GGML_BLAS=on LD_LIBRARY_PATH='/opt/my libs' /opt/blas/bin/llama-bench -m /models/1b.gguf -o jsonl -t 2 -p 512 -n 128 -r 1 --repack 0");
+        insta::assert_snapshot!(two.command_line(&child), @"GGML_BACKEND_SKIP='my libs' GGML_BLAS=on /opt/blas/bin/llama-bench -m /models/1b.gguf -o jsonl -t 2 -p 512 -n 128 -r 1 --repack 0");
     }
 
     #[test]

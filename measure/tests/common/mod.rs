@@ -9,7 +9,6 @@ pub(crate) fn build(label: &str, fake: &str) -> Build {
     Build {
         label: label.to_owned(),
         llama_bench: concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fake-llama-bench.sh").into(),
-        library_path: None,
         environment: BTreeMap::from([("FAKE".to_owned(), fake.to_owned())]),
         args: Vec::new(),
     }

@@ -47,14 +47,24 @@ impl Flags {
     pub(crate) fn run(self) -> Result<()> {
         let host = Host::probe();
         machine::explicit(&host, &self.threads)?;
-        let store = Store::at(workspace::home());
+        let store = workspace::store();
         let builds = chosen(&store, &self.builds)?;
-        let model = self.model.resolve()?;
+        let model = self.model.look()?;
         let plan = plan(&self, &host, &store, &builds, &model)?;
         if self.dry_run {
             ui::print(plan.to_string());
             return Ok(());
         }
+        if let Some(dir) = self.json.as_deref().and_then(Path::parent)
+            && !dir.as_os_str().is_empty()
+            && !dir.is_dir()
+        {
+            return Err(Error::new(
+                codes::IO,
+                format!("`{}` is not a directory: the report cannot be written", dir.display()),
+            ));
+        }
+        model.ensure()?;
         let report = measuring::run(&plan)?;
         self.show(&report)?;
         if report.interrupted {
@@ -96,7 +106,11 @@ fn chosen(store: &Store, wanted: &[String]) -> Result<Vec<BuildId>> {
         }
     }
     let mut unique = Vec::new();
-    ids.into_iter().filter(|id| !unique.contains(id)).collect::<Vec<_>>().clone_into(&mut unique);
+    for id in ids {
+        if !unique.contains(&id) {
+            unique.push(id);
+        }
+    }
     if unique.is_empty() { Err(nothing_installed()) } else { Ok(unique) }
 }
 
@@ -118,7 +132,6 @@ fn plan(flags: &Flags, host: &Host, store: &Store, builds: &[BuildId], model: &M
         .map(|id| bench::Build {
             label: id.to_string(),
             llama_bench: store.build(id).join("bin/llama-bench"),
-            library_path: None,
             environment: Default::default(),
             args: Vec::new(),
         })
@@ -127,7 +140,7 @@ fn plan(flags: &Flags, host: &Host, store: &Store, builds: &[BuildId], model: &M
         builds,
         model: model.path.clone(),
         model_bytes: model.bytes,
-        bytes_per_token: model.bytes_per_token,
+        bytes_per_token: model.bytes_per_token(flags.generate),
         threads,
         n_prompt: flags.prompt,
         n_gen: flags.generate,

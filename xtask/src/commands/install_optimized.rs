@@ -18,10 +18,12 @@ use llama_build::blas::OpenBlas;
 use llama_build::native::{self, Locations, Options};
 use llama_build::toolchain::{self, Toolchain, Wishes};
 use llama_build::{CompilePlan, product};
-use measure::{Phase, bench, compare_two};
+use measure::{Phase, Report, bench, compare_two};
+use serde::{Deserialize, Serialize};
 use store::{Smoke, SmokePlan, Store};
 
 use crate::image::Image;
+use crate::models::Model;
 use crate::source::Source;
 use crate::{compile, machine, measuring, models, openblas, source, ui, workspace};
 
@@ -102,17 +104,26 @@ fn plan(flags: &Flags, host: &Host) -> Result<Plan> {
         jobs: flags.jobs.map_or(host.budget.cpus, usize::from),
         cmake_args: flags.cmake_args.clone(),
     };
-    let at =
-        locations(&vendor.pin.commit.to_string(), &workspace::llama_target_dir().join("source"), "not patched yet");
+    let source = workspace::llama_target_dir().join("source");
+    let at = locations(host, &vendor.pin.commit.to_string(), &source, "not patched yet");
     let compile = native::plan(&options, &toolchain, None, &at)?;
-    let blas = openblas::plan(flags.blas, &toolchain, flags.yes, !flags.no_fetch_tools);
+    let consent = if flags.yes {
+        openblas::Consent::Given
+    } else if flags.dry_run {
+        openblas::Consent::NotAsked
+    } else {
+        openblas::Consent::Ask
+    };
+    let blas = openblas::plan(flags.blas, &toolchain, consent, !flags.no_fetch_tools);
     Ok(Plan { toolchain, vendor, wish: flags.blas, blas, options, compile })
 }
 
-fn locations(commit: &str, source: &Path, source_id: &str) -> Locations {
+fn locations(host: &Host, commit: &str, source: &Path, source_id: &str) -> Locations {
+    let model = host.cpu.model.as_deref().unwrap_or("an unknown CPU");
     Locations {
         source: source.to_owned(),
         source_id: source_id.to_owned(),
+        cpu: format!("{model} with {}", host.cpu.features.join(" ")),
         commit: commit.to_owned(),
         build_dir: workspace::llama_target_dir().join("native"),
     }
@@ -138,12 +149,12 @@ impl fmt::Display for Plan {
         }
         write!(f, "{}", self.compile)?;
         writeln!(f, "measure with a generated model, blas {}", self.wish.name())?;
-        writeln!(f, "install and activate in {}", workspace::home().display())
+        writeln!(f, "install and activate in {}", workspace::store().root().display())
     }
 }
 
 fn run(plan: &Plan, host: &Host, start: Instant) -> Result<()> {
-    let store = Store::at(workspace::home());
+    let store = workspace::store();
     plan.toolchain.fetch(&workspace::tools_dir(), &mut ui::note)?;
     // From patching to copying into the store: another run would change the files under us.
     let _building = compile::lock()?;
@@ -152,7 +163,7 @@ fn run(plan: &Plan, host: &Host, start: Instant) -> Result<()> {
     if let (Err(reason), openblas::Wish::On) = (&blas, plan.wish) {
         return Err(Error::new(codes::TOOL_MISSING, reason.clone()));
     }
-    let at = locations(&source.commit, &source.dir, &source.id());
+    let at = locations(host, &source.commit, &source.dir, &source.id());
     let compile = native::plan(&plan.options, &plan.toolchain, blas.as_ref().ok(), &at)?;
     compile::run(&compile)?;
 
@@ -165,6 +176,7 @@ fn run(plan: &Plan, host: &Host, start: Instant) -> Result<()> {
     }
 
     let image = Image::collect(&compile, blas.as_ref().ok())?;
+    prove(&image)?;
     let measured = measure_image(host, &image, plan.wish, blas)?;
     let info = describe(host, plan, &compile, &source, measured.blas)?;
     let writer = store.lock(ui::waiting_for_store)?;
@@ -175,7 +187,6 @@ fn run(plan: &Plan, host: &Host, start: Instant) -> Result<()> {
     let id = &receipt.activation.to;
     remember(&record, &compile, plan.wish, id)?;
     ui::activated(&receipt.activation);
-    prove(&store)?;
     ui::note(format!(
         "measured  prompt {:.1}, generation {:.1} tokens/s with {} threads ({})",
         measured.rates.prompt, measured.rates.generation, measured.threads, measured.model
@@ -205,30 +216,74 @@ const WITHOUT: &str = "without openblas";
 const WITH: &str = "with openblas";
 
 /// Measures the image as it will run, with and without OpenBLAS in turn where that is the question, and takes the
-/// plug-in out of the image when it lost.
+/// plug-in out of the image when it lost, or does not work.
 fn measure_image(host: &Host, image: &Image, wish: openblas::Wish, blas: Result<OpenBlas, String>) -> Result<Measured> {
     let model = models::generated(Shape::OneB, Quant::Q4KM)?;
     let threads = machine::heuristic(host)?.generation;
-    let side = |label: &str, skip: &str| bench::Build {
+    let measure = |sides: &[&str]| measure_sides(host, image, &model, threads, sides);
+    let done = |blas: Blas, rates: Rates| Measured { blas, rates, threads, model: model.class.to_string() };
+    let without = |vendor: Option<String>, version: Option<String>, reason: String| -> Result<Measured> {
+        let mut rates = measure(&[WITHOUT])?;
+        let blas = Blas { enabled: false, vendor, version, reason, measured: None, extra: Default::default() };
+        Ok(done(blas, rates.rates.remove(0)))
+    };
+    let found = match blas {
+        Ok(found) => found,
+        Err(reason) => return without(None, None, reason),
+    };
+    let vendor = || Some("OpenBLAS".to_owned());
+    let both = match measure(&[WITHOUT, WITH]) {
+        Ok(both) => both,
+        Err(error) if wish == openblas::Wish::Auto && error.code() != codes::INTERRUPTED => {
+            ui::note(format!("openblas  left out: {error}"));
+            image.drop_blas(&found)?;
+            return without(vendor(), Some(found.version), format!("it does not work here: {error}"));
+        }
+        Err(error) => return Err(error),
+    };
+    let [off, on] = <[Rates; 2]>::try_from(both.rates).expect("two sides were measured");
+    let verdict = compare_two(&both.report, WITH);
+    let enabled = verdict.keep || wish == openblas::Wish::On;
+    let reason = match wish {
+        openblas::Wish::On => format!("switched on with `--blas on`; measured: {}", verdict.reason),
+        _ => verdict.reason,
+    };
+    ui::note(format!("openblas  {}: {reason}", if enabled { "kept" } else { "left out" }));
+    if !enabled {
+        image.drop_blas(&found)?;
+    }
+    let rates = if enabled { on.clone() } else { off.clone() };
+    let measured = Some(BlasFigures { on, off, extra: Default::default() });
+    let blas =
+        Blas { enabled, vendor: vendor(), version: Some(found.version), reason, measured, extra: Default::default() };
+    Ok(done(blas, rates))
+}
+
+/// A report, and the medians of its sides in their order.
+struct Sides {
+    report: Report,
+    rates: Vec<Rates>,
+}
+
+fn measure_sides(host: &Host, image: &Image, model: &Model, threads: usize, labels: &[&str]) -> Result<Sides> {
+    let side = |&label: &&str| bench::Build {
         label: label.to_owned(),
         llama_bench: image.bin().join("llama-bench"),
-        library_path: None,
-        environment: BTreeMap::from([("GGML_BACKEND_SKIP".to_owned(), skip.to_owned())]),
+        environment: BTreeMap::from([(
+            "GGML_BACKEND_SKIP".to_owned(),
+            if label == WITH { String::new() } else { "blas".to_owned() },
+        )]),
         args: Vec::new(),
     };
-    let mut builds = vec![side(WITHOUT, "blas")];
-    if blas.is_ok() {
-        builds.push(side(WITH, ""));
-    }
     let report = measuring::run(&bench::Plan {
-        builds,
+        builds: labels.iter().map(side).collect(),
         model: model.path.clone(),
         model_bytes: model.bytes,
-        bytes_per_token: model.bytes_per_token,
+        bytes_per_token: model.bytes_per_token(GENERATE),
         threads: vec![threads],
         n_prompt: PROMPT,
         n_gen: GENERATE,
-        rounds: if blas.is_ok() { ROUNDS } else { 3 },
+        rounds: ROUNDS,
         repetitions: 1,
         bandwidth: None,
         machine: machine::description(host),
@@ -236,55 +291,19 @@ fn measure_image(host: &Host, image: &Image, wish: openblas::Wish, blas: Result<
     if report.interrupted {
         return Err(Error::new(codes::INTERRUPTED, "interrupted"));
     }
-    let rates = |label: &str| -> Result<Rates> {
-        let speed = |phase| Some(report.build(label)?.figure(phase, threads)?.tokens_per_second);
+    let rates = labels.iter().map(|label| {
+        let build = report.build(label);
+        let speed = |phase| Some(build?.figure(phase, threads)?.tokens_per_second);
+        let uses_blas = build.and_then(|build| build.backends.as_deref()).is_some_and(|all| all.contains("BLAS"));
+        if *label == WITH && !uses_blas {
+            return Err(Error::new(codes::GATE_FAILED, "llama.cpp does not load the OpenBLAS plug-in"));
+        }
         match (speed(Phase::Prompt), speed(Phase::Generation)) {
             (Some(prompt), Some(generation)) => Ok(Rates { prompt, generation, extra: Default::default() }),
             _ => Err(Error::new(codes::BENCH_FAILED, format!("llama-bench gave no figures {label}"))),
         }
-    };
-    let off = rates(WITHOUT)?;
-    let (state, rates) = match blas {
-        Err(reason) => {
-            let none =
-                Blas { enabled: false, vendor: None, version: None, reason, measured: None, extra: Default::default() };
-            (none, off)
-        }
-        Ok(found) => {
-            let on = rates(WITH)?;
-            let uses_blas =
-                report.build(WITH).and_then(|build| build.backends.as_deref()).is_some_and(|all| all.contains("BLAS"));
-            if !uses_blas {
-                return Err(Error::new(
-                    codes::GATE_FAILED,
-                    "the OpenBLAS plug-in was built and llama.cpp did not load it",
-                ));
-            }
-            let verdict = compare_two(&report, WITH);
-            let enabled = verdict.keep || wish == openblas::Wish::On;
-            let reason = if wish == openblas::Wish::On {
-                format!("switched on with `--blas on`; measured: {}", verdict.reason)
-            } else {
-                verdict.reason
-            };
-            ui::note(format!("openblas  {}: {reason}", if enabled { "kept" } else { "left out" }));
-            if !enabled {
-                image.drop_blas(&found)?;
-            }
-            let rates = if enabled { on.clone() } else { off.clone() };
-            let measured = Some(BlasFigures { on, off, extra: Default::default() });
-            let state = Blas {
-                enabled,
-                vendor: Some("OpenBLAS".to_owned()),
-                version: Some(found.version),
-                reason,
-                measured,
-                extra: Default::default(),
-            };
-            (state, rates)
-        }
-    };
-    Ok(Measured { blas: state, rates, threads, model: model.class.to_string() })
+    });
+    Ok(Sides { rates: rates.collect::<Result<_>>()?, report })
 }
 
 fn describe(host: &Host, plan: &Plan, compile: &CompilePlan, source: &Source, blas: Blas) -> Result<BuildInfo> {
@@ -330,10 +349,11 @@ fn smoke_plan() -> SmokePlan {
     }
 }
 
-/// The last proof: the installed build answers a prompt on a generated model.
-fn prove(store: &Store) -> Result<()> {
+/// The proof that comes before anything is installed: the build answers a prompt on a generated model.
+fn prove(image: &Image) -> Result<()> {
     let model = models::generated(Shape::Tiny, Quant::Q4KM)?;
-    let mut command = Command::new(store.bin().join("llama-completion"));
+    let mut command = Command::new(image.bin().join("llama-completion"));
+    command.env_remove("LD_LIBRARY_PATH");
     command
         .args(["--no-conversation", "--no-display-prompt", "--seed", "1", "-n", "16", "-p", "hello", "-m"])
         .arg(&model.path);
@@ -345,25 +365,26 @@ fn prove(store: &Store) -> Result<()> {
     Err(Error::new(
         codes::SMOKE_FAILED,
         format!("`llama-completion` does not answer: {}: {}", done.ended_by(), done.last_words()),
-    )
-    .hint("go back with `cargo xtask rollback`"))
+    ))
 }
 
-/// What was installed from a build directory: the plan, the wish, the id. Measuring again would change nothing.
-fn installed_record(compile: &CompilePlan, wish: openblas::Wish, id: &BuildId) -> String {
-    serde_json::to_string_pretty(&serde_json::json!({ "plan": compile, "blas": wish.name(), "id": id.to_string() }))
-        .expect("a record holds only strings and numbers")
+/// What was installed from a build directory. Measuring it again would change nothing.
+#[derive(Serialize, Deserialize)]
+struct Record {
+    plan: CompilePlan,
+    blas: String,
+    id: BuildId,
 }
 
-fn remember(record: &Path, compile: &CompilePlan, wish: openblas::Wish, id: &BuildId) -> Result<()> {
-    build_info::write_atomic(record, installed_record(compile, wish, id).as_bytes())
+fn remember(file: &Path, compile: &CompilePlan, wish: openblas::Wish, id: &BuildId) -> Result<()> {
+    let record = Record { plan: compile.clone(), blas: wish.name().to_owned(), id: id.clone() };
+    let json = serde_json::to_string_pretty(&record).expect("a record holds only strings and numbers");
+    build_info::write_atomic(file, json.as_bytes())
 }
 
-/// The installed and intact build that this very plan has given before.
-fn already_installed(store: &Store, record: &Path, compile: &CompilePlan, wish: openblas::Wish) -> Option<BuildId> {
-    let text = fs::read_to_string(record).ok()?;
-    let value: serde_json::Value = serde_json::from_str(&text).ok()?;
-    let id: BuildId = value["id"].as_str()?.parse().ok()?;
-    let same = text == installed_record(compile, wish, &id);
-    (same && store.verify(&id).is_ok_and(|found| found.is_intact())).then_some(id)
+/// The installed and intact build that this plan has given before.
+fn already_installed(store: &Store, file: &Path, compile: &CompilePlan, wish: openblas::Wish) -> Option<BuildId> {
+    let record: Record = serde_json::from_slice(&fs::read(file).ok()?).ok()?;
+    let same = record.plan.gives_the_same_as(compile) && record.blas == wish.name();
+    (same && store.verify(&record.id).is_ok_and(|found| found.is_intact())).then_some(record.id)
 }

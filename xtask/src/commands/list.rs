@@ -3,7 +3,7 @@
 use clap::Args;
 use diagnostic::Result;
 use serde_json::json;
-use store::{Installed, Store};
+use store::Installed;
 
 use crate::{ui, workspace};
 
@@ -17,7 +17,7 @@ pub(crate) struct Flags {
 
 impl Flags {
     pub(crate) fn run(self) -> Result<()> {
-        let builds = Store::at(workspace::home()).list()?;
+        let builds = workspace::store().list()?;
         if self.json {
             let rows: Vec<_> = builds.iter().map(row).collect();
             ui::print(serde_json::to_string_pretty(&rows).expect("rows hold only strings, numbers and booleans"));

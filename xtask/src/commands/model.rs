@@ -1,9 +1,10 @@
 //! `model`: writes a generated model.
 
+use std::fs;
 use std::path::PathBuf;
 
 use clap::Args;
-use diagnostic::Result;
+use diagnostic::{Error, Result};
 use gguf::model::{self, Quant, Shape};
 
 use crate::{models, ui, workspace};
@@ -31,17 +32,13 @@ pub(crate) struct Flags {
 impl Flags {
     pub(crate) fn run(self) -> Result<()> {
         let plan = model::plan(self.shape, self.quant, self.seed);
-        let path = self.out.unwrap_or_else(|| workspace::models_dir().join(plan.file_name()));
+        let path = self.out.unwrap_or_else(|| workspace::store().models().join(plan.file_name()));
         if self.dry_run {
-            ui::print(format!(
-                "write {}: {} {}, {} parameters, {} bytes",
-                workspace::short(&path),
-                self.shape,
-                self.quant,
-                plan.parameters(),
-                plan.file_bytes
-            ));
+            ui::print(format!("write {}\n{plan}", workspace::short(&path)));
             return Ok(());
+        }
+        if let Some(dir) = path.parent().filter(|dir| !dir.as_os_str().is_empty()) {
+            fs::create_dir_all(dir).map_err(|error| Error::io("cannot create", dir, error))?;
         }
         models::write(&plan, &path)
     }

@@ -2,7 +2,6 @@
 
 use clap::Args;
 use diagnostic::Result;
-use store::Store;
 
 use crate::{ui, workspace};
 
@@ -12,7 +11,7 @@ pub(crate) struct Flags {}
 
 impl Flags {
     pub(crate) fn run(self) -> Result<()> {
-        let store = Store::at(workspace::home());
+        let store = workspace::store();
         let rollback = store.lock(ui::waiting_for_store)?.rollback()?;
         for (id, why) in &rollback.skipped {
             ui::note(format!("skipped   {id}: {why}"));

@@ -8,7 +8,7 @@ use diagnostic::{Error, Result, codes};
 use host::Host;
 use host::threads::{Measured, ThreadChoice};
 use serde_json::json;
-use store::{Store, Verification};
+use store::Verification;
 
 use crate::{machine, ui, workspace};
 
@@ -30,28 +30,34 @@ struct View {
     id: BuildId,
     active: bool,
     info: BuildInfo,
-    tuning: Option<Tuning>,
-    threads: ThreadChoice,
+    tuning: Result<Option<Tuning>>,
+    threads: Result<ThreadChoice>,
+    cpu_budget: usize,
     verification: Option<Verification>,
 }
 
 impl Flags {
     pub(crate) fn run(self) -> Result<()> {
-        let store = Store::at(workspace::home());
-        let active = store.active()?;
-        let id = match &self.id {
-            Some(text) => store.find(text)?,
-            None => active.clone().ok_or_else(|| {
-                Error::new(codes::NO_SUCH_BUILD, "no build is active")
-                    .hint("compile one with `cargo xtask install-optimized`")
-            })?,
+        let store = workspace::store();
+        // A damaged `current` must not hide a build that is asked for by its id.
+        let (id, active) = match &self.id {
+            Some(text) => {
+                let id = store.find(text)?;
+                let active = store.active().is_ok_and(|active| active.as_ref() == Some(&id));
+                (id, active)
+            }
+            None => (store.active()?.ok_or_else(nothing_active)?, true),
         };
         let host = Host::probe();
-        let tuning = store.tuning(&machine::fingerprint(&host), &id)?;
+        let info = store.info(&id)?;
+        // Trouble with what was measured, or with the job variables, is shown beside the rest.
+        let tuning = store.tuning(&machine::fingerprint(&host), &id);
+        let measured = tuning.as_ref().ok().and_then(|tuning| tuning.as_ref()).and_then(measured);
         let view = View {
-            active: active.as_ref() == Some(&id),
-            info: store.info(&id)?,
-            threads: machine::choice(&host, tuning.as_ref().and_then(measured))?,
+            active,
+            threads: machine::choice(&host, measured.or(optimal(&info))),
+            info,
+            cpu_budget: host.budget.cpus,
             verification: self.verify.then(|| store.verify(&id)).transpose()?,
             tuning,
             id,
@@ -65,6 +71,16 @@ impl Flags {
             _ => Ok(()),
         }
     }
+}
+
+fn nothing_active() -> Error {
+    Error::new(codes::NO_SUCH_BUILD, "no build is active").hint("compile one with `cargo xtask install-optimized`")
+}
+
+/// What the build itself recommends, for the machine that it was built on.
+fn optimal(info: &BuildInfo) -> Option<Measured> {
+    let threads = info.optimal_threads?.get() as usize;
+    Some(Measured { generation: threads, prompt: threads })
 }
 
 /// The measured thread counts of the class that was measured last.
@@ -81,9 +97,12 @@ fn as_json(view: &View) -> String {
         "id": view.id.to_string(),
         "active": view.active,
         "build_info": view.info,
-        "tuning": view.tuning,
-        "optimal_threads": view.threads.generation,
-        "threads": view.threads,
+        "tuning": view.tuning.as_ref().ok(),
+        "tuning_error": view.tuning.as_ref().err().map(ToString::to_string),
+        "cpu_budget": view.cpu_budget,
+        "optimal_threads": view.threads.as_ref().ok().map(|threads| threads.generation),
+        "threads": view.threads.as_ref().ok(),
+        "threads_error": view.threads.as_ref().err().map(ToString::to_string),
         "intact": view.verification.as_ref().map(Verification::is_intact),
     });
     serde_json::to_string_pretty(&value).expect("a view holds only strings and finite numbers")
@@ -125,8 +144,14 @@ fn as_text(view: &View) -> String {
             line("", &format!("{label:<8} prompt {:.1}, generation {:.1} tokens/s", rates.prompt, rates.generation));
         }
     }
-    line("threads", &format!("-t {} -tb {}: {}", view.threads.generation, view.threads.prompt, view.threads.why));
-    for (class, tuning) in view.tuning.iter().flat_map(|tuning| &tuning.classes) {
+    match &view.threads {
+        Ok(threads) => line("threads", &format!("-t {} -tb {}: {}", threads.generation, threads.prompt, threads.why)),
+        Err(error) => line("threads", &format!("unknown: {error}")),
+    }
+    if let Err(error) = &view.tuning {
+        line("measured", &format!("unknown: {error}"));
+    }
+    for (class, tuning) in view.tuning.iter().flatten().flat_map(|tuning| &tuning.classes) {
         let phase = |name: &str, phase: &build_info::PhaseTuning| {
             format!("{name} {:.1} tokens/s with {} threads", phase.tokens_per_second, phase.threads)
         };

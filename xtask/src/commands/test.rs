@@ -78,9 +78,14 @@ fn cargo(what: &str, arguments: &[&str], environment: &[(&str, &Path)]) -> Resul
     let program = workspace::cargo();
     cmd!(shell, "{program} {arguments...}")
         .envs(environment.iter().copied())
+        // Tests talk to servers of their own; a proxy is not asked for those.
+        .env("NO_PROXY", "127.0.0.1,localhost")
         .quiet()
         .run()
-        .map_err(|error| failed(what, &error.to_string()))
+        .or_else(|error| {
+            process::interrupt::check()?;
+            Err(failed(what, &error.to_string()))
+        })
 }
 
 /// Runs a command of ours as a person would.

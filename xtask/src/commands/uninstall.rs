@@ -2,7 +2,6 @@
 
 use clap::Args;
 use diagnostic::Result;
-use store::Store;
 
 use crate::{ui, workspace};
 
@@ -15,7 +14,7 @@ pub(crate) struct Flags {
 
 impl Flags {
     pub(crate) fn run(self) -> Result<()> {
-        let store = Store::at(workspace::home());
+        let store = workspace::store();
         let removed = store.lock(ui::waiting_for_store)?.uninstall(&self.id)?;
         ui::note(format!("removed   {}", removed.id));
         Ok(())

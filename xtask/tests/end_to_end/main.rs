@@ -108,8 +108,11 @@ fn quantise_and_reload() {
 fn a_moved_store_runs() {
     let installed = Installed::find().copied();
     let moved = installed.renamed();
-    let version = output(moved.tool("llama-bench").arg("--version").env_remove("LD_LIBRARY_PATH"));
-    assert!(version.status.success(), "{}", text(&version.stderr));
+    let mut command = moved.tool("llama-completion");
+    command.args(["--no-conversation", "-n", "4", "-p", "hello", "-m"]).arg(moved.tiny_model());
+    let run = output(command.env_remove("LD_LIBRARY_PATH"));
+    assert!(run.status.success(), "{}", text(&run.stderr));
+    assert!(text(&run.stdout).trim_start().starts_with("hello"));
     let shown = output(moved.xtask(&["show-build"]));
     assert!(shown.status.success(), "{}", text(&shown.stderr));
 }
@@ -168,6 +171,27 @@ fn rollback_rolls_back() {
     assert_ne!(installed.active_id(), first);
     let version = output(installed.tool("llama-server").arg("--version"));
     assert!((text(&version.stderr) + &text(&version.stdout)).contains("build 7"));
+
+    let both = output(installed.xtask(&[
+        "bench",
+        "--builds",
+        "all",
+        "--shape",
+        "tiny",
+        "--rounds",
+        "2",
+        "--prompt",
+        "32",
+        "--generate",
+        "8",
+        "--json",
+        "-",
+    ]));
+    assert!(both.status.success(), "{}", text(&both.stderr));
+    let report: serde_json::Value = serde_json::from_slice(&both.stdout).unwrap();
+    assert_eq!(report["builds"].as_array().unwrap().len(), 2, "each build once");
+    assert!(!report["ratios"].as_array().unwrap().is_empty());
+    assert!(report["machine"]["cpu_budget"].as_u64().unwrap() >= 1);
 
     let back = output(installed.xtask(&["rollback"]));
     assert!(back.status.success(), "{}", text(&back.stderr));
