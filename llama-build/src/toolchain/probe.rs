@@ -157,7 +157,7 @@ mod tests {
             &clang,
             "#!/bin/sh\ncase \"$*\" in\n\
              *-dumpfullversion*) echo \"clang: error: unsupported option '-dumpfullversion'\" >&2; exit 1;;\n\
-             -dumpversion) echo 18.1.3;;\n*) echo clang;;\nesac\n",
+             '-?') exit 1;;\n-dumpversion) echo 18.1.3;;\n*) echo '\"clang\"';;\nesac\n",
         )
         .unwrap();
         fs::set_permissions(&clang, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
