@@ -1,7 +1,7 @@
 //! Files that are whole or absent.
 
-use std::fs::{File, Permissions};
-use std::io::Write;
+use std::fs::{self, File, Permissions};
+use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
@@ -11,9 +11,13 @@ use diagnostic::{Error, Result};
 /// `.<name>.*` in the same directory is written, synced and renamed. The directory must exist.
 ///
 /// # Errors
-/// The file cannot be written; what was there stays.
+/// The file cannot be written, or `path` is there and no file: a rename would replace a device or a link by a file. What
+/// was there stays.
 pub fn write_atomic(path: &Path, content: &[u8]) -> Result<()> {
     let fail = |source| Error::io("cannot write", path, source);
+    if fs::symlink_metadata(path).is_ok_and(|found| !found.is_file()) {
+        return Err(fail(io::Error::other("it is there and is not a file")));
+    }
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let mut file = tempfile::Builder::new()

@@ -10,6 +10,7 @@ mod staging;
 
 use std::fmt;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use diagnostic::{Error, Result, codes};
@@ -88,7 +89,14 @@ pub fn plan(vendor: &Path, source: Option<&Path>) -> Result<VendorPlan> {
         None => Origin::Mirrors,
         Some(path) => {
             let metadata = fs::metadata(path).map_err(|error| Error::io("cannot read", path, error))?;
-            if metadata.is_dir() { Origin::Directory(path.to_owned()) } else { Origin::Tarball(path.to_owned()) }
+            if metadata.is_dir() {
+                Origin::Directory(path.to_owned())
+            } else if metadata.is_file() {
+                Origin::Tarball(path.to_owned())
+            } else {
+                let why = io::Error::other("it is neither a directory nor a file");
+                return Err(Error::io("cannot take the source from", path, why));
+            }
         }
     };
     Ok(VendorPlan { pin, vendor: vendor.to_owned(), origin })

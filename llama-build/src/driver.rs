@@ -66,6 +66,7 @@ pub fn compile(plan_file: &Path) -> Result<CompilePlan> {
         .env("GIT_CEILING_DIRECTORIES", plan.source.parent().unwrap_or(&plan.source))
         // The log is searched for errors, in English.
         .env("LC_ALL", "C")
+        .env("RUST_BACKTRACE", "0")
         .stdout(log_file)
         .stderr(log_copy);
     // The plan is all that may shape the build.
@@ -110,7 +111,7 @@ fn failure(plan: &CompilePlan) -> Error {
     let text = fs::read(plan.log()).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
     let said = log::first_error(&text).unwrap_or_else(|| {
-        let tail: Vec<&str> = text.lines().rev().take(5).collect();
+        let tail: Vec<&str> = text.lines().rev().filter(|line| !log::is_noise(line)).take(5).collect();
         tail.into_iter().rev().collect::<Vec<_>>().join("\n")
     });
     let error = Error::new(codes::COMPILE_FAILED, format!("llama.cpp did not compile:\n{said}"));

@@ -29,13 +29,22 @@ pub fn first_error(log: &str) -> Option<String> {
     let text: Vec<&str> = lines[start..]
         .iter()
         .take(ERROR_LINES)
-        .take_while(|line| !line.starts_with("ninja: ") && step(line).is_none())
+        .take_while(|line| !line.starts_with("ninja: ") && !line.starts_with("thread 'main'") && step(line).is_none())
         .map(|line| line.trim_end())
         .collect();
     Some(text.join("\n").trim_end().to_owned())
 }
 
+/// The `cmake` crate panics when CMake has failed; that says nothing that CMake has not said.
+pub(crate) fn is_noise(line: &str) -> bool {
+    line.starts_with("thread 'main'") || line.starts_with("note: run with `RUST_BACKTRACE") || line.trim().is_empty()
+}
+
 fn states_an_error(line: &str) -> bool {
+    !is_noise(line) && states_an_error_of_a_tool(line)
+}
+
+fn states_an_error_of_a_tool(line: &str) -> bool {
     line.contains(" error: ")
         || line.contains(": fatal error: ")
         || line.contains("undefined reference to")
@@ -91,6 +100,8 @@ mod tests {
             first_error("CMake Error at CMakeLists.txt:1 (x):\n  bad\n").unwrap(),
             "CMake Error at CMakeLists.txt:1 (x):\n  bad"
         );
+        let panic = "CMake Error: no such thing\n\nthread 'main' panicked at lib.rs:1:\ncommand failed: error: 1\n";
+        assert_eq!(first_error(panic).unwrap(), "CMake Error: no such thing");
         let killed = first_error("c++: fatal error: Killed signal terminated program cc1plus\n").unwrap();
         assert!(hint(&killed).unwrap().contains("--jobs 1"));
     }

@@ -86,6 +86,10 @@ pub fn plan(options: &Options, toolchain: &Toolchain, blas: Option<&OpenBlas>, a
     }
     for argument in &options.cmake_args {
         let (key, value) = definition(argument)?;
+        if OURS.contains(&key) || key.starts_with("CARAVAN_") {
+            return Err(Error::new(codes::FLAG_REFUSED, format!("`{argument}`: `{key}` is decided by the plan"))
+                .hint("compilers are named with `--cc` and `--cxx`, the source with `--source`"));
+        }
         definitions.insert(key.to_owned(), value.to_owned());
     }
     refuse(&definitions)?;
@@ -117,6 +121,18 @@ fn made_with(toolchain: &Toolchain, cpu: &str) -> String {
     format!("cc {}, c++ {}, for {cpu}", toolchain.c.version, toolchain.cxx.version)
 }
 
+/// Definitions that hold the plan together; another value would build something that cannot be installed.
+const OURS: &[&str] = &[
+    "BUILD_SHARED_LIBS",
+    "CMAKE_BUILD_TYPE",
+    "CMAKE_CXX_COMPILER",
+    "CMAKE_C_COMPILER",
+    "CMAKE_MAKE_PROGRAM",
+    "CMAKE_TOOLCHAIN_FILE",
+    "GGML_CPU_ALL_VARIANTS",
+    "LLAMA_SOURCE_DIR",
+];
+
 fn debug_flag(options: &Options) -> String {
     if options.debug_symbols { "-g".to_owned() } else { String::new() }
 }
@@ -124,7 +140,8 @@ fn debug_flag(options: &Options) -> String {
 /// Splits `-DKEY=VALUE`; CMake's `-DKEY:TYPE=VALUE` is understood too.
 fn definition(argument: &str) -> Result<(&str, &str)> {
     let parts = argument.strip_prefix("-D").and_then(|rest| rest.split_once('='));
-    let Some((key, value)) = parts.filter(|(key, _)| !key.is_empty()) else {
+    let is_name = |key: &str| !key.is_empty() && !key.contains(char::is_whitespace);
+    let Some((key, value)) = parts.filter(|(key, _)| is_name(key)) else {
         return Err(Error::new(codes::FLAG_REFUSED, format!("`{argument}` is not a cmake definition"))
             .hint("write `--cmake-arg=-DKEY=VALUE`"));
     };
@@ -246,7 +263,16 @@ mod tests {
 
     #[test]
     fn what_would_not_be_a_native_build_is_refused() {
-        for flag in ["-DGGML_NATIVE=OFF", "-DGGML_BACKEND_DL=ON", "-DGGML_BLAS=ON", "GGML_LTO=ON", "-D=1", "--fresh"] {
+        for flag in [
+            "-DGGML_NATIVE=OFF",
+            "-DGGML_BACKEND_DL=ON",
+            "-DGGML_BLAS=ON",
+            "GGML_LTO=ON",
+            "-D=1",
+            "-DA B=1",
+            "-DLLAMA_SOURCE_DIR=/",
+            "--fresh",
+        ] {
             assert_eq!(plan_with(&[flag]).unwrap_err().code(), codes::FLAG_REFUSED, "{flag}");
         }
     }

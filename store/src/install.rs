@@ -94,7 +94,7 @@ impl Writer<'_> {
     /// syncs, renames, flips `current`.
     ///
     /// The id comes from `info` and the content: the same files give the same id. If that build is already installed and
-    /// intact, it is only activated; if it is damaged, it is replaced.
+    /// intact, it only gets the new `info` and is activated; if it is damaged, it is replaced.
     ///
     /// # Errors
     /// The staged files cannot be a build ([`codes::GATE_FAILED`]), a tool does not run ([`codes::SMOKE_FAILED`]), the
@@ -103,7 +103,10 @@ impl Writer<'_> {
         let digests = digests(staging.path())?;
         every_tool_is_tried(&digests, smoke)?;
         let plan = plan(self.store, &info, &digests)?;
-        if plan.outcome != Outcome::AlreadyInstalled {
+        if plan.outcome == Outcome::AlreadyInstalled {
+            // The files are the same; what was measured, and when, may be newer.
+            BuildInfo { digests, ..info }.write(&self.store.info_path(&plan.id))?;
+        } else {
             // Not in the staged directory: a tool that leaves a file behind would make it part of the build.
             let workdir = temporary_directory(&self.store.builds())?;
             smoke::run(staging.path(), smoke, workdir.path())?;

@@ -17,7 +17,7 @@ pub(crate) fn run(plan: &bench::Plan) -> Result<Report> {
             progress.note(&format!("bandwidth {:.1} GB/s, {} threads reading", found.gb_s, found.threads));
         }
         Event::Started { child, build, done, total } => {
-            progress.set(done as u64, total as u64, &format!("{build}, {} threads", child.threads));
+            progress.set(done as u64, total as u64, &format!("{build}, -t {}", child.threads));
         }
         Event::Sample { build, phase, threads, tokens_per_second } => {
             let phase = match phase {

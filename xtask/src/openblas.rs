@@ -57,23 +57,27 @@ pub(crate) enum Plan {
 }
 
 /// Decides, and asks the person where that is needed.
-pub(crate) fn plan(wish: Wish, toolchain: &Toolchain, consent: Consent, may_fetch: bool) -> Plan {
+///
+/// # Errors
+/// Interrupted while asking.
+pub(crate) fn plan(wish: Wish, toolchain: &Toolchain, consent: Consent, may_fetch: bool) -> Result<Plan> {
     if wish == Wish::Off {
-        return Plan::None("switched off with `--blas off`".to_owned());
+        return Ok(Plan::None("switched off with `--blas off`".to_owned()));
     }
     if let Some(found) = blas::of_system(&toolchain.c) {
-        return Plan::System(found);
+        return Ok(Plan::System(found));
     }
     if !may_fetch {
-        return Plan::None("OpenBLAS is not installed, and nothing may be fetched".to_owned());
+        return Ok(Plan::None("OpenBLAS is not installed, and nothing may be fetched".to_owned()));
     }
-    let consents = || match consent {
+    let may_install = Path::new("/usr/bin/apt-get").exists() && rustix::process::geteuid().is_root();
+    let consents = match consent {
+        _ if !may_install => false,
         Consent::Given => true,
-        Consent::Ask => env::var_os("CI").is_some() || ui::confirm("install libopenblas-dev with apt-get?"),
+        Consent::Ask => env::var_os("CI").is_some() || ui::confirm("install libopenblas-dev with apt-get?")?,
         Consent::NotAsked => false,
     };
-    let has_apt = Path::new("/usr/bin/apt-get").exists();
-    if has_apt && rustix::process::geteuid().is_root() && consents() { Plan::Apt } else { Plan::Pypi }
+    Ok(if consents { Plan::Apt } else { Plan::Pypi })
 }
 
 /// Executes the plan. Trouble is no failure of the build: it goes on without OpenBLAS, and the reason is kept.

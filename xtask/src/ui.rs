@@ -2,11 +2,14 @@
 //!
 //! On a terminal long work is a bar; elsewhere it is a line every few seconds, so that a CI log stays readable.
 
-use std::io::{IsTerminal, Write};
+use std::io::{ErrorKind, IsTerminal, Write};
+use std::path::Path;
+use std::sync::mpsc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anstyle::{AnsiColor, Style};
-use diagnostic::Error;
+use diagnostic::{Error, Result};
 use indicatif::{ProgressBar, ProgressStyle};
 
 const ERROR: Style = AnsiColor::Red.on_default().bold();
@@ -24,10 +27,17 @@ pub(crate) fn note(text: impl AsRef<str>) {
 }
 
 /// Lines that are data or part of a table; to standard output, with colour only on a terminal.
-pub(crate) fn print(text: impl AsRef<str>) {
+///
+/// # Errors
+/// Standard output cannot be written. A closed pipe (`| head`) is none: it ends our output, not our work.
+pub(crate) fn print(text: impl AsRef<str>) -> Result<()> {
     let mut out = anstream::stdout();
-    // A closed pipe (`| head`) ends our output, not our work.
-    let _ = writeln!(out, "{}", text.as_ref().trim_end_matches('\n'));
+    match writeln!(out, "{}", text.as_ref().trim_end_matches('\n')).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(Error::io("cannot write", Path::new("standard output"), error))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// An error with its hints, as the last thing that a command says.
@@ -39,13 +49,28 @@ pub(crate) fn show_error(error: &Error) {
 }
 
 /// Asks a question that `y` answers with yes; without a terminal the answer is no.
-pub(crate) fn confirm(question: &str) -> bool {
+///
+/// # Errors
+/// We were interrupted while waiting for the answer.
+pub(crate) fn confirm(question: &str) -> Result<bool> {
     if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
-        return false;
+        return Ok(false);
     }
     anstream::eprint!("{question} [y/N] ");
-    let mut answer = String::new();
-    std::io::stdin().read_line(&mut answer).is_ok() && matches!(answer.trim(), "y" | "Y" | "yes")
+    let (sender, answers) = mpsc::channel();
+    // In a thread of its own: reading goes on after a signal, and would hold us.
+    thread::spawn(move || {
+        let mut answer = String::new();
+        let read = std::io::stdin().read_line(&mut answer);
+        let _ = sender.send(read.map_or_else(|_| String::new(), |_| answer));
+    });
+    loop {
+        match answers.recv_timeout(Duration::from_millis(50)) {
+            Ok(answer) => return Ok(matches!(answer.trim(), "y" | "Y" | "yes")),
+            Err(mpsc::RecvTimeoutError::Disconnected) => return Ok(false),
+            Err(mpsc::RecvTimeoutError::Timeout) => process::interrupt::check().inspect_err(|_| eprintln!())?,
+        }
+    }
 }
 
 /// The progress of one long piece of work.

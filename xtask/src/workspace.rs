@@ -1,6 +1,7 @@
 //! Where things are. The root comes from the manifest, never from the working directory.
 
 use std::env;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use diagnostic::{Error, Result, codes};
@@ -38,6 +39,22 @@ pub(crate) fn check() -> Result<()> {
         Some(path) => Err(Error::new(codes::IO, format!("path `{}` is not valid UTF-8", path.display()))
             .hint("move the repository, or set `CARGO_TARGET_DIR` and `CARAVAN_HOME` to other directories")),
     }
+}
+
+/// Fails unless a directory can be created and written, and its file system has that many bytes left.
+pub(crate) fn check_space(dir: &Path, bytes: u64) -> Result<()> {
+    let hint = "`CARAVAN_HOME` and `CARGO_TARGET_DIR` put the store and the build into other directories";
+    let unusable = |error| Error::io("cannot write in", dir, error).hint(hint);
+    fs::create_dir_all(dir).map_err(unusable)?;
+    drop(tempfile::tempfile_in(dir).map_err(unusable)?);
+    let free = rustix::fs::statvfs(dir).map_err(|error| unusable(error.into()))?;
+    let free = free.f_bavail * free.f_frsize;
+    if free < bytes {
+        let message =
+            format!("`{}` has {} MB left, and up to {} are needed", dir.display(), free / 1_000_000, bytes / 1_000_000);
+        return Err(Error::new(codes::DISK_FULL, message).hint(hint));
+    }
+    Ok(())
 }
 
 /// The cargo that runs us.

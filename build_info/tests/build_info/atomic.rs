@@ -31,3 +31,15 @@ fn a_failed_write_keeps_what_was_there() {
     assert_eq!(names(directory.path()), ["d"]);
     assert!(write_atomic(&directory.path().join("gone/f"), b"x").is_err());
 }
+
+#[test]
+fn a_link_or_device_is_not_replaced_by_a_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let (file, link) = (directory.path().join("f"), directory.path().join("l"));
+    fs::write(&file, "kept").unwrap();
+    std::os::unix::fs::symlink("f", &link).unwrap();
+    let error = write_atomic(&link, b"x").unwrap_err();
+    assert!(error.to_string().ends_with("it is there and is not a file"), "{error}");
+    assert!(link.is_symlink());
+    assert_eq!(fs::read(&file).unwrap(), b"kept");
+}

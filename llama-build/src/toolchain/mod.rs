@@ -95,27 +95,40 @@ fn compilers(wishes: &Wishes) -> Result<(Program, Program)> {
     let cxx = probe::compiler("C++", wishes.cxx.as_deref());
     let mut missing = Vec::new();
     let mut reasons = Vec::new();
-    for (language, found, part) in [("C", &c, distribution::Part::C), ("C++", &cxx, distribution::Part::Cxx)] {
-        if let Err(error) = found {
+    let mut hints = Vec::new();
+    let found = [("C", &c, &wishes.cc, distribution::Part::C), ("C++", &cxx, &wishes.cxx, distribution::Part::Cxx)];
+    for (language, found, named, part) in found {
+        let Err(error) = found else { continue };
+        reasons.push(format!("no usable {language} compiler: {error}"));
+        if named.is_some() {
+            hints.push(format!("name another {language} compiler, or none: the system's is found by itself"));
+        } else if error.hints().is_empty() {
             missing.push(part);
-            reasons.push(format!("no usable {language} compiler: {error}"));
+        } else {
+            // It is there; installing it again would change nothing.
+            hints.extend_from_slice(error.hints());
         }
     }
     if let Err(error) = probe::pip() {
         missing.push(distribution::Part::Pip);
         reasons.push(format!("no usable python3 with pip: {error}"));
     }
-    if !missing.is_empty() {
+    if !reasons.is_empty() {
+        if !missing.is_empty() {
+            hints.push(match distribution::install_command(&missing) {
+                Some(command) => format!("install what is missing with `{command}`"),
+                None => "install gcc, g++ and python3 with pip".to_owned(),
+            });
+        }
         let error = Error::new(codes::TOOL_MISSING, reasons.join("; "));
-        return Err(match distribution::install_command(&missing) {
-            Some(command) => error.hint(format!("install it with `{command}`")),
-            None => error.hint("install gcc, g++ and python3 with pip"),
-        });
+        return Err(hints.into_iter().fold(error, Error::hint));
     }
     let (c, cxx) = (c?, cxx?);
     for (compiler, language, flag, probe) in [(&c, "c", "-std=c11", C_PROBE), (&cxx, "c++", "-std=c++17", CXX_PROBE)] {
         compile_and_run(compiler, language, probe, &[flag.to_owned()]).map_err(|error| {
-            error.context(format!("`{}` cannot compile and run a small program", compiler.path.display()))
+            error
+                .context(format!("`{}` cannot compile and run a small {language} program", compiler.path.display()))
+                .hint("name a C compiler with `--cc` and a C++ compiler with `--cxx`")
         })?;
     }
     Ok((c, cxx))

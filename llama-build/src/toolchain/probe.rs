@@ -51,7 +51,7 @@ pub(super) fn at_least(version: &str, oldest: (u32, u32)) -> bool {
 /// The compiler for a language, found as the `cc` crate finds it (`CC`, `CXX`, the platform's default), unless named.
 pub(super) fn compiler(language: &str, named: Option<&Path>) -> Result<Program> {
     let mut build = cc::Build::new();
-    build.cargo_metadata(false).cpp(language == "C++").opt_level(0).target(TARGET).host(TARGET);
+    build.cargo_metadata(false).cargo_warnings(false).cpp(language == "C++").opt_level(0).target(TARGET).host(TARGET);
     if let Some(path) = named {
         build.compiler(path);
     }

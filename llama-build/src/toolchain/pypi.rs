@@ -117,11 +117,19 @@ pub fn fetch(wheel: &Wheel, tools: &Path, note: &mut dyn FnMut(String)) -> Resul
             .arg("--target")
             .arg(&unpacked)
             // A user's configuration may ask for `--user`, which contradicts `--target`.
+            // Interrupted, pip leaves its temporary files; ours go with the staging directory.
+            .env("TMPDIR", staging.path())
             .env("PIP_USER", "0")
             .env("PIP_REQUIRE_VIRTUALENV", "0"),
         TIMEOUT,
     )?;
     if !done.status.success() || !wheel.file(&unpacked).is_file() {
+        if done.stderr.contains("No space left on device") {
+            return Err(Error::new(
+                codes::DISK_FULL,
+                format!("cannot write `{}`: no space left on device", dir.display()),
+            ));
+        }
         let said = done.stderr.lines().find(|line| line.starts_with("ERROR:")).unwrap_or(done.last_words());
         return Err(Error::new(
             codes::TOOL_FETCH,

@@ -55,6 +55,21 @@ fn the_same_files_are_installed_once() {
 }
 
 #[test]
+fn the_same_files_measured_again_have_the_newer_figures() {
+    let home = home();
+    let id = install(&home.store, "oak");
+    let writer = writer(&home.store);
+    let staging = writer.stage().unwrap();
+    fill(&staging, "oak");
+    let mut newer = info();
+    newer.blas.reason = "measured on a quiet machine".to_owned();
+    let receipt = writer.commit(staging, newer, &smoke()).unwrap();
+    assert_eq!(receipt.outcome, Outcome::AlreadyInstalled);
+    assert_eq!(home.store.info(&id).unwrap().blas.reason, "measured on a quiet machine");
+    assert!(home.store.verify(&id).unwrap().is_intact());
+}
+
+#[test]
 fn a_damaged_build_is_replaced_by_the_same_files_even_while_active() {
     let home = home();
     let id = install(&home.store, "oak");

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use build_info::{BuildId, ClassTuning, Figure, PhaseTuning, Trial};
 use clap::Args;
 use diagnostic::{Error, Result, codes};
+use gguf::model::Shape;
 use host::Host;
 use measure::{Phase, Report, bench, table};
 use store::Store;
@@ -52,8 +53,7 @@ impl Flags {
         let model = self.model.look()?;
         let plan = plan(&self, &host, &store, &builds, &model)?;
         if self.dry_run {
-            ui::print(plan.to_string());
-            return Ok(());
+            return ui::print(plan.to_string());
         }
         if let Some(dir) = self.json.as_deref().and_then(Path::parent)
             && !dir.as_os_str().is_empty()
@@ -73,19 +73,38 @@ impl Flags {
                 "interrupted; what was measured until then is shown, and not kept as tuning",
             ));
         }
+        if let Some(why) = self.says_little(&host) {
+            ui::note(format!("not kept  as tuning: {why}"));
+            return Ok(());
+        }
         remember(&store, &host, &builds, &model, &report)
+    }
+
+    /// Why the figures must not decide how many threads are used from now on.
+    fn says_little(&self, host: &Host) -> Option<&'static str> {
+        if !self.threads.is_empty() {
+            Some("only the thread counts that were asked for were measured")
+        } else if self.rounds < 3 {
+            Some("fewer than three rounds")
+        } else if self.model.model.is_none() && self.model.shape == Shape::Tiny {
+            Some("a tiny model measures overhead")
+        } else if host.budget.cpus < host.topology.logical_cpus.value {
+            Some("this process may use only a part of the machine")
+        } else {
+            None
+        }
     }
 
     fn show(&self, report: &Report) -> Result<()> {
         let json = serde_json::to_string_pretty(report).expect("a report holds only strings and finite numbers");
         match &self.json {
-            Some(path) if path == Path::new("-") => ui::print(json),
+            Some(path) if path == Path::new("-") => ui::print(json)?,
             Some(path) => {
-                ui::print(table::render(report));
+                ui::print(table::render(report))?;
                 build_info::write_atomic(path, json.as_bytes())?;
                 ui::note(format!("wrote     {}", workspace::short(path)));
             }
-            None => ui::print(table::render(report)),
+            None => ui::print(table::render(report))?,
         }
         Ok(())
     }

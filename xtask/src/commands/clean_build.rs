@@ -23,8 +23,7 @@ impl Flags {
             return Ok(());
         }
         if self.dry_run {
-            ui::print(format!("remove {}", workspace::short(&dir)));
-            return Ok(());
+            return ui::print(format!("remove {}", workspace::short(&dir)));
         }
         let _building = compile::lock()?;
         fs::remove_dir_all(&dir).map_err(|error| Error::io("cannot remove", &dir, error))?;

@@ -82,8 +82,7 @@ impl Flags {
         let host = Host::probe();
         let plan = plan(&self, &host)?;
         if self.dry_run {
-            ui::print(plan.to_string());
-            return Ok(());
+            return ui::print(plan.to_string());
         }
         run(&plan, &host, start)
     }
@@ -114,7 +113,7 @@ fn plan(flags: &Flags, host: &Host) -> Result<Plan> {
     } else {
         openblas::Consent::Ask
     };
-    let blas = openblas::plan(flags.blas, &toolchain, consent, !flags.no_fetch_tools);
+    let blas = openblas::plan(flags.blas, &toolchain, consent, !flags.no_fetch_tools)?;
     Ok(Plan { toolchain, vendor, wish: flags.blas, blas, options, compile })
 }
 
@@ -155,6 +154,9 @@ impl fmt::Display for Plan {
 
 fn run(plan: &Plan, host: &Host, start: Instant) -> Result<()> {
     let store = workspace::store();
+    // A store that cannot be written would otherwise be found out after minutes of compiling.
+    workspace::check_space(store.root(), STORE_BYTES)?;
+    workspace::check_space(&workspace::target_dir(), TARGET_BYTES)?;
     plan.toolchain.fetch(&workspace::tools_dir(), &mut ui::note)?;
     // From patching to copying into the store: another run would change the files under us.
     let _building = compile::lock()?;
@@ -207,6 +209,10 @@ struct Measured {
     threads: usize,
     model: String,
 }
+
+/// Build tools, models, and two builds; what a native build's objects, results and logs take. Measured, rounded up.
+const STORE_BYTES: u64 = 1_000_000_000;
+const TARGET_BYTES: u64 = 700_000_000;
 
 /// Enough for a verdict: five pairs, and short prompts; OpenBLAS takes over from 32 tokens on.
 const ROUNDS: u32 = 5;

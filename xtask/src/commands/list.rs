@@ -20,11 +20,11 @@ impl Flags {
         let builds = workspace::store().list()?;
         if self.json {
             let rows: Vec<_> = builds.iter().map(row).collect();
-            ui::print(serde_json::to_string_pretty(&rows).expect("rows hold only strings, numbers and booleans"));
+            ui::print(serde_json::to_string_pretty(&rows).expect("rows hold only strings, numbers and booleans"))?;
         } else if builds.is_empty() {
             ui::note("nothing   is installed: `cargo xtask install-optimized` compiles a build for this machine");
         } else {
-            builds.iter().for_each(|build| ui::print(line(build)));
+            builds.iter().try_for_each(|build| ui::print(line(build)))?;
         }
         Ok(())
     }

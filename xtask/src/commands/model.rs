@@ -34,8 +34,7 @@ impl Flags {
         let plan = model::plan(self.shape, self.quant, self.seed);
         let path = self.out.unwrap_or_else(|| workspace::store().models().join(plan.file_name()));
         if self.dry_run {
-            ui::print(format!("write {}\n{plan}", workspace::short(&path)));
-            return Ok(());
+            return ui::print(format!("write {}\n{plan}", workspace::short(&path)));
         }
         if let Some(dir) = path.parent().filter(|dir| !dir.as_os_str().is_empty()) {
             fs::create_dir_all(dir).map_err(|error| Error::io("cannot create", dir, error))?;

@@ -62,7 +62,7 @@ impl Flags {
             tuning,
             id,
         };
-        ui::print(if self.json { as_json(&view) } else { as_text(&view) });
+        ui::print(if self.json { as_json(&view) } else { as_text(&view) })?;
         match &view.verification {
             Some(found) if !found.is_intact() => {
                 Err(Error::new(codes::BUILD_CORRUPT, format!("`{}` is damaged: {found}", view.id))

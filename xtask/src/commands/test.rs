@@ -55,8 +55,7 @@ impl Flags {
         let dir = workspace::target_dir().join("test");
         let setting = Setting { python: dir.join("venv/bin/python3"), home: dir.join("home") };
         if self.dry_run {
-            STEPS.iter().for_each(|step| ui::print(step.name));
-            return Ok(());
+            return STEPS.iter().try_for_each(|step| ui::print(step.name));
         }
         let start = Instant::now();
         for step in STEPS {

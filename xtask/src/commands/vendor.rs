@@ -32,8 +32,7 @@ impl Flags {
         }
         let plan = source::plan(self.source.as_deref())?;
         if self.dry_run {
-            ui::print(plan.to_string());
-            return Ok(());
+            return ui::print(plan.to_string());
         }
         if self.check {
             let files = vendor::check(&plan)?;
