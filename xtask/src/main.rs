@@ -14,6 +14,7 @@ mod measuring;
 mod models;
 mod openblas;
 mod source;
+mod trial;
 mod ui;
 mod workspace;
 

@@ -8,24 +8,21 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use build_info::{Blas, BlasFigures, BuildId, BuildInfo, BuildKind, Patch, Rates};
+use build_info::{Blas, BuildId, BuildInfo, BuildKind, Patch};
 use clap::Args;
 use diagnostic::{Error, Result, codes};
 use fetch::vendor::VendorPlan;
 use gguf::model::{Quant, Shape};
 use host::Host;
-use llama_build::blas::OpenBlas;
 use llama_build::native::{self, Locations, Options};
 use llama_build::toolchain::{self, Toolchain, Wishes};
 use llama_build::{CompilePlan, product};
-use measure::{Phase, Report, bench, compare_two};
 use serde::{Deserialize, Serialize};
 use store::{Smoke, SmokePlan, Store};
 
 use crate::image::Image;
-use crate::models::Model;
 use crate::source::Source;
-use crate::{compile, machine, measuring, models, openblas, source, ui, workspace};
+use crate::{compile, machine, models, openblas, source, trial, ui, workspace};
 
 /// Compile llama.cpp for this CPU, measure it, install and activate it
 #[derive(Debug, Args)]
@@ -162,6 +159,7 @@ fn run(plan: &Plan, host: &Host, start: Instant) -> Result<()> {
     let _building = compile::lock()?;
     let source = source::prepare(&plan.vendor)?;
     let blas = openblas::acquire(&plan.blas, &plan.toolchain);
+    process::interrupt::check()?;
     if let (Err(reason), openblas::Wish::On) = (&blas, plan.wish) {
         return Err(Error::new(codes::TOOL_MISSING, reason.clone()));
     }
@@ -179,7 +177,7 @@ fn run(plan: &Plan, host: &Host, start: Instant) -> Result<()> {
 
     let image = Image::collect(&compile, blas.as_ref().ok())?;
     prove(&image)?;
-    let measured = measure_image(host, &image, plan.wish, blas)?;
+    let measured = trial::run(host, &image, plan.wish, blas)?;
     let info = describe(host, plan, &compile, &source, measured.blas)?;
     let writer = store.lock(ui::waiting_for_store)?;
     let staging = writer.stage()?;
@@ -201,116 +199,9 @@ fn run(plan: &Plan, host: &Host, start: Instant) -> Result<()> {
     Ok(())
 }
 
-/// What the measurement before installation gave.
-struct Measured {
-    blas: Blas,
-    /// Of the build as it is installed.
-    rates: Rates,
-    threads: usize,
-    model: String,
-}
-
 /// Build tools, models, and two builds; what a native build's objects, results and logs take. Measured, rounded up.
 const STORE_BYTES: u64 = 1_000_000_000;
 const TARGET_BYTES: u64 = 700_000_000;
-
-/// Enough for a verdict: five pairs, and short prompts; OpenBLAS takes over from 32 tokens on.
-const ROUNDS: u32 = 5;
-const PROMPT: u32 = 256;
-const GENERATE: u32 = 32;
-const WITHOUT: &str = "without openblas";
-const WITH: &str = "with openblas";
-
-/// Measures the image as it will run, with and without OpenBLAS in turn where that is the question, and takes the
-/// plug-in out of the image when it lost, or does not work.
-fn measure_image(host: &Host, image: &Image, wish: openblas::Wish, blas: Result<OpenBlas, String>) -> Result<Measured> {
-    let model = models::generated(Shape::OneB, Quant::Q4KM)?;
-    let threads = machine::heuristic(host)?.generation;
-    let measure = |sides: &[&str]| measure_sides(host, image, &model, threads, sides);
-    let done = |blas: Blas, rates: Rates| Measured { blas, rates, threads, model: model.class.to_string() };
-    let without = |vendor: Option<String>, version: Option<String>, reason: String| -> Result<Measured> {
-        let mut rates = measure(&[WITHOUT])?;
-        let blas = Blas { enabled: false, vendor, version, reason, measured: None, extra: Default::default() };
-        Ok(done(blas, rates.rates.remove(0)))
-    };
-    let found = match blas {
-        Ok(found) => found,
-        Err(reason) => return without(None, None, reason),
-    };
-    let vendor = || Some("OpenBLAS".to_owned());
-    let both = match measure(&[WITHOUT, WITH]) {
-        Ok(both) => both,
-        Err(error) if wish == openblas::Wish::Auto && error.code() != codes::INTERRUPTED => {
-            ui::note(format!("openblas  left out: {error}"));
-            image.drop_blas(&found)?;
-            return without(vendor(), Some(found.version), format!("it does not work here: {error}"));
-        }
-        Err(error) => return Err(error),
-    };
-    let [off, on] = <[Rates; 2]>::try_from(both.rates).expect("two sides were measured");
-    let verdict = compare_two(&both.report, WITH);
-    let enabled = verdict.keep || wish == openblas::Wish::On;
-    let reason = match wish {
-        openblas::Wish::On => format!("switched on with `--blas on`; measured: {}", verdict.reason),
-        _ => verdict.reason,
-    };
-    ui::note(format!("openblas  {}: {reason}", if enabled { "kept" } else { "left out" }));
-    if !enabled {
-        image.drop_blas(&found)?;
-    }
-    let rates = if enabled { on.clone() } else { off.clone() };
-    let measured = Some(BlasFigures { on, off, extra: Default::default() });
-    let blas =
-        Blas { enabled, vendor: vendor(), version: Some(found.version), reason, measured, extra: Default::default() };
-    Ok(done(blas, rates))
-}
-
-/// A report, and the medians of its sides in their order.
-struct Sides {
-    report: Report,
-    rates: Vec<Rates>,
-}
-
-fn measure_sides(host: &Host, image: &Image, model: &Model, threads: usize, labels: &[&str]) -> Result<Sides> {
-    let side = |&label: &&str| bench::Build {
-        label: label.to_owned(),
-        llama_bench: image.bin().join("llama-bench"),
-        environment: BTreeMap::from([(
-            "GGML_BACKEND_SKIP".to_owned(),
-            if label == WITH { String::new() } else { "blas".to_owned() },
-        )]),
-        args: Vec::new(),
-    };
-    let report = measuring::run(&bench::Plan {
-        builds: labels.iter().map(side).collect(),
-        model: model.path.clone(),
-        model_bytes: model.bytes,
-        bytes_per_token: model.bytes_per_token(GENERATE),
-        threads: vec![threads],
-        n_prompt: PROMPT,
-        n_gen: GENERATE,
-        rounds: ROUNDS,
-        repetitions: 1,
-        bandwidth: None,
-        machine: machine::description(host),
-    })?;
-    if report.interrupted {
-        return Err(Error::new(codes::INTERRUPTED, "interrupted"));
-    }
-    let rates = labels.iter().map(|label| {
-        let build = report.build(label);
-        let speed = |phase| Some(build?.figure(phase, threads)?.tokens_per_second);
-        let uses_blas = build.and_then(|build| build.backends.as_deref()).is_some_and(|all| all.contains("BLAS"));
-        if *label == WITH && !uses_blas {
-            return Err(Error::new(codes::GATE_FAILED, "llama.cpp does not load the OpenBLAS plug-in"));
-        }
-        match (speed(Phase::Prompt), speed(Phase::Generation)) {
-            (Some(prompt), Some(generation)) => Ok(Rates { prompt, generation, extra: Default::default() }),
-            _ => Err(Error::new(codes::BENCH_FAILED, format!("llama-bench gave no figures {label}"))),
-        }
-    });
-    Ok(Sides { rates: rates.collect::<Result<_>>()?, report })
-}
 
 fn describe(host: &Host, plan: &Plan, compile: &CompilePlan, source: &Source, blas: Blas) -> Result<BuildInfo> {
     let threads = machine::heuristic(host)?.generation;
