@@ -12,6 +12,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use build_info::Sha256Digest;
 use diagnostic::{Error, Result, codes};
 use process::interrupt;
 use reqwest::StatusCode;
@@ -21,7 +22,6 @@ use reqwest::redirect::{self, Policy};
 
 pub use part::sha256_of;
 
-use crate::pin::Sha256;
 use part::Part;
 
 /// How often a waiting download looks for Ctrl-C.
@@ -56,7 +56,7 @@ pub struct Downloaded {
     /// Length of the file in bytes.
     pub bytes: u64,
     /// Digest of the file.
-    pub sha256: Sha256,
+    pub sha256: Sha256Digest,
 }
 
 /// Downloads `url` to the file `to`, and checks its digest when one is expected.
@@ -71,7 +71,7 @@ pub struct Downloaded {
 pub fn download(
     url: &str,
     to: &Path,
-    expected: Option<Sha256>,
+    expected: Option<Sha256Digest>,
     limits: &Limits,
     progress: &mut dyn FnMut(u64, Option<u64>),
 ) -> Result<Downloaded> {
@@ -128,7 +128,7 @@ pub fn download(
 }
 
 /// The error of bytes that are not the expected ones.
-pub(crate) fn mismatch(what: &str, expected: Sha256, actual: Sha256) -> Error {
+pub(crate) fn mismatch(what: &str, expected: Sha256Digest, actual: Sha256Digest) -> Error {
     Error::new(codes::DIGEST_MISMATCH, format!("`{what}` has the sha256 {actual}, but {expected} is expected"))
         .hint("the file was changed on its way or at its source; it was dropped")
 }

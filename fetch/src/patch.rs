@@ -11,13 +11,12 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
 
+use build_info::Sha256Digest;
 use diagnostic::{Error, Result, codes};
 use diffy::patch_set::{FileMode, FileOperation, FilePatch, ParseOptions, PatchSet};
 use diffy::{Hunk, Line, Patch};
 use process::interrupt;
 use sha2::{Digest, Sha256 as Hasher};
-
-use crate::pin::Sha256;
 
 /// What every patch must say before its first `diff --git`: why it exists, and when it can go.
 const STATEMENTS: [&str; 2] = ["# Why: ", "# Until: "];
@@ -28,7 +27,7 @@ pub struct AppliedPatch {
     /// Its file name.
     pub name: String,
     /// Digest of the patch file.
-    pub sha256: Sha256,
+    pub sha256: Sha256Digest,
 }
 
 /// Makes `out` the tree `pristine` with every `*.patch` of `patches` applied, in the order of their names.
@@ -46,7 +45,7 @@ pub fn apply(pristine: &Path, patches: &Path, out: &Path) -> Result<Vec<AppliedP
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         apply_patch(&name, &text, pristine, &mut overlay)?;
         let digest: [u8; 32] = Hasher::digest(text.as_bytes()).into();
-        applied.push(AppliedPatch { name, sha256: digest.into() });
+        applied.push(AppliedPatch { name, sha256: Sha256Digest::new(digest) });
     }
     fs::create_dir_all(out).map_err(|error| Error::io("cannot create", out, error))?;
     mirror(pristine, out, Path::new(""), &mut overlay)?;

@@ -6,11 +6,12 @@ use std::fmt;
 use std::fs;
 use std::path::Path;
 
+use build_info::Sha256Digest;
 use diagnostic::{Error, Result, codes};
 use serde::Deserialize;
 use toml::{Spanned, Table};
 
-pub use values::{Date, GitId, PythonModule, PythonName, Sha256};
+pub use values::{Date, GitId, PythonModule, PythonName};
 
 /// File name of the pin inside `vendor/`.
 pub const FILE: &str = "llama.cpp.toml";
@@ -63,7 +64,7 @@ pub enum Mirror {
         /// Exact version of the package.
         version: PythonName,
         /// Digest of the source distribution.
-        sha256: Sha256,
+        sha256: Sha256Digest,
         /// The directory that is the pinned tree.
         directory: String,
         /// The module that the package names as its build backend; see [`crate::vendor`] for why it must be known.
@@ -240,7 +241,7 @@ backend = "scikit_build_core.build"
         `pin.toml` is not a valid pin: line 1: missing field `tree`
         `pin.toml` is not a valid pin: line 5: `2026-13-01` is not a date like `2026-10-01`
         `pin.toml` is not a valid pin: line 12: unknown variant `ftp`, expected `archive` or `pypi-sdist`
-        `pin.toml` is not a valid pin: line 12: `832b0699007f1be95a7e41ef12e88926b02ba836461e36a36372db2760c1a2e` is not a sha256 digest (64 lower-case hexadecimal digits)
+        `pin.toml` is not a valid pin: line 12: `832b0699007f1be95a7e41ef12e88926b02ba836461e36a36372db2760c1a2e` is not a sha256 of 64 lower-case hexadecimal digits
         `pin.toml` is not a valid pin: line 12: `--index-url=x` is not a plain package name or version
         `pin.toml` is not a valid pin: mirror directory `../vendor/llama.cpp` must be a plain relative path
         `pin.toml` is not a valid pin: mirror url `https://example.org/llama.cpp/archive/main.tar.gz` must start with `https://` and hold `{commit}`

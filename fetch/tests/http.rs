@@ -10,10 +10,10 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+use build_info::Sha256Digest;
 use common::server::{Answer, Server, answer, ok};
 use diagnostic::{Result, codes};
 use fetch::http::{Downloaded, Limits, download, sha256_of};
-use fetch::pin::Sha256;
 use sha2::Digest;
 
 const LIMITS: Limits = Limits {
@@ -26,12 +26,11 @@ const LIMITS: Limits = Limits {
     size: 1_000_000,
 };
 
-fn digest(bytes: &[u8]) -> Sha256 {
-    let digest: [u8; 32] = sha2::Sha256::digest(bytes).into();
-    digest.into()
+fn digest(bytes: &[u8]) -> Sha256Digest {
+    Sha256Digest::new(sha2::Sha256::digest(bytes).into())
 }
 
-fn get(url: &str, to: &Path, expected: Option<Sha256>) -> Result<Downloaded> {
+fn get(url: &str, to: &Path, expected: Option<Sha256Digest>) -> Result<Downloaded> {
     download(url, to, expected, &LIMITS, &mut |_, _| {})
 }
 

@@ -4,11 +4,11 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Seek, Write};
 use std::path::{Path, PathBuf};
 
+use build_info::Sha256Digest;
 use diagnostic::{Error, Result};
 use sha2::{Digest, Sha256 as Hasher};
 
 use super::Downloaded;
-use crate::pin::Sha256;
 
 /// The file that grows, and the digest of what it holds.
 pub(super) struct Part {
@@ -53,7 +53,7 @@ impl Part {
 
     pub(super) fn digest(&self) -> Downloaded {
         let sha256: [u8; 32] = self.hasher.clone().finalize().into();
-        Downloaded { bytes: self.bytes, sha256: sha256.into() }
+        Downloaded { bytes: self.bytes, sha256: Sha256Digest::new(sha256) }
     }
 
     pub(super) fn keep(&self, to: &Path) -> Result<()> {
@@ -84,10 +84,10 @@ impl Write for HashWriter<'_> {
 ///
 /// # Errors
 /// It cannot be read.
-pub fn sha256_of(path: &Path) -> Result<Sha256> {
+pub fn sha256_of(path: &Path) -> Result<Sha256Digest> {
     let mut hasher = Hasher::new();
     let copied = File::open(path).and_then(|mut file| io::copy(&mut file, &mut HashWriter(&mut hasher)));
     copied.map_err(|error| Error::io("cannot read", path, error))?;
     let digest: [u8; 32] = hasher.finalize().into();
-    Ok(digest.into())
+    Ok(Sha256Digest::new(digest))
 }

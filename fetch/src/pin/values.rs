@@ -49,47 +49,6 @@ impl TryFrom<String> for GitId {
     }
 }
 
-/// A SHA-256 digest: 64 lower-case hexadecimal digits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
-pub struct Sha256([u8; 32]);
-
-impl From<[u8; 32]> for Sha256 {
-    fn from(bytes: [u8; 32]) -> Sha256 {
-        Sha256(bytes)
-    }
-}
-
-impl fmt::Display for Sha256 {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
-}
-
-impl FromStr for Sha256 {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Sha256, String> {
-        if !is_hex(text, 64) {
-            return Err(format!("`{text}` is not a sha256 digest (64 lower-case hexadecimal digits)"));
-        }
-        let mut bytes = [0; 32];
-        for (byte, digits) in bytes.iter_mut().zip(text.as_bytes().chunks(2)) {
-            let digits = str::from_utf8(digits).expect("checked to be ASCII above");
-            *byte = u8::from_str_radix(digits, 16).expect("checked to be hexadecimal above");
-        }
-        Ok(Sha256(bytes))
-    }
-}
-
-impl TryFrom<String> for Sha256 {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Sha256, String> {
-        text.parse()
-    }
-}
-
 /// A package name or version that can be put into a requirements file without meaning anything else there.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]

@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use build_info::Sha256Digest;
 use diagnostic::{Code, Error, Result, codes};
 
 use super::staging::Staging;
 use super::{Progress, VendorPlan};
 use crate::archive::Wanted;
 use crate::http::{self, Limits};
-use crate::pin::{GitId, Mirror, PythonModule, PythonName, Sha256};
+use crate::pin::{GitId, Mirror, PythonModule, PythonName};
 
 /// A machine without a way out must learn so within three seconds: the next mirror may well be reachable.
 pub(super) const LIMITS: Limits = Limits {
@@ -108,7 +109,7 @@ fn pip_download(
     slot: &Path,
     package: &PythonName,
     version: &PythonName,
-    sha256: Sha256,
+    sha256: Sha256Digest,
     backend: &PythonModule,
 ) -> Result<PathBuf> {
     let write = |path: &Path, text: &str| fs::write(path, text).map_err(|error| Error::io("cannot write", path, error));

@@ -208,7 +208,6 @@ fn describe(host: &Host, plan: &Plan, compile: &CompilePlan, source: &Source, bl
     let cxx = &plan.toolchain.cxx;
     let name = cxx.path.file_name().unwrap_or_default().to_string_lossy();
     let tools = [("cmake", &plan.toolchain.cmake), ("ninja", &plan.toolchain.ninja)];
-    let parse = |digest: &dyn fmt::Display| digest.to_string().parse().expect("a sha256 is 64 hex digits");
     Ok(BuildInfo {
         schema_version: BuildInfo::SCHEMA_VERSION,
         build_type: BuildKind::Native,
@@ -223,7 +222,7 @@ fn describe(host: &Host, plan: &Plan, compile: &CompilePlan, source: &Source, bl
         patches: source
             .patches
             .iter()
-            .map(|patch| Patch { name: patch.name.clone(), sha256: parse(&patch.sha256), extra: Default::default() })
+            .map(|patch| Patch { name: patch.name.clone(), sha256: patch.sha256, extra: Default::default() })
             .collect(),
         compiler: format!("{name} {}", cxx.version),
         tools: tools.into_iter().map(|(name, program)| (name.to_owned(), program.version.clone())).collect(),
