@@ -34,9 +34,13 @@ pub(crate) fn explicit(host: &Host, counts: &[usize]) -> Result<()> {
 /// How to measure this machine's read bandwidth.
 pub(crate) fn bandwidth(host: &Host) -> bandwidth::Plan {
     let cache = host.topology.cache_bytes_at_most().unwrap_or(0);
-    let memory = [&host.memory.available, &host.memory.cgroup_limit];
-    let memory = memory.into_iter().flatten().map(|bytes| bytes.value).min().unwrap_or(u64::MAX);
-    bandwidth::Plan::new(host.budget.cpus, cache, memory)
+    bandwidth::Plan::new(host.budget.cpus, cache, available_memory(host).unwrap_or(u64::MAX))
+}
+
+/// The memory that this process may still take, in bytes: what is available, and no more than its cgroup's limit.
+pub(crate) fn available_memory(host: &Host) -> Option<u64> {
+    let known = [&host.memory.available, &host.memory.cgroup_limit];
+    known.into_iter().flatten().map(|bytes| bytes.value).min()
 }
 
 /// What goes into reports.

@@ -42,7 +42,7 @@ pub(crate) struct Flags {
     /// C++ compiler
     #[arg(long, value_name = "PATH")]
     cxx: Option<PathBuf>,
-    /// Compilers that run at the same time; otherwise the CPU budget
+    /// Compilers that run at the same time; otherwise what the CPU budget and memory allow
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=4096))]
     jobs: Option<u16>,
     /// A further cmake definition, `-DKEY=VALUE`
@@ -97,7 +97,7 @@ fn plan(flags: &Flags, host: &Host) -> Result<Plan> {
     let options = Options {
         lto: flags.lto,
         debug_symbols: flags.debug_symbols,
-        jobs: flags.jobs.map_or(host.budget.cpus, usize::from),
+        jobs: flags.jobs.map_or_else(|| default_jobs(host), usize::from),
         cmake_args: flags.cmake_args.clone(),
     };
     let source = workspace::llama_target_dir().join("source");
@@ -112,6 +112,20 @@ fn plan(flags: &Flags, host: &Host) -> Result<Plan> {
     };
     let blas = openblas::plan(flags.blas, &toolchain, consent, !flags.no_fetch_tools)?;
     Ok(Plan { toolchain, vendor, wish: flags.blas, blas, options, compile })
+}
+
+/// What one compiler of the largest files takes.
+const BYTES_PER_JOB: u64 = 1 << 30;
+
+/// Ninja's own rule (a little more than there are CPUs, to fill the gaps between jobs), for the CPUs and the memory that
+/// this process may really use.
+fn default_jobs(host: &Host) -> usize {
+    let wanted = match host.budget.cpus {
+        cpus @ 0..=2 => cpus + 1,
+        cpus => cpus + 2,
+    };
+    let memory = machine::available_memory(host).map_or(wanted, |bytes| (bytes / BYTES_PER_JOB) as usize);
+    wanted.min(memory).max(1)
 }
 
 fn locations(host: &Host, commit: &str, source: &Path, source_id: &str) -> Locations {
