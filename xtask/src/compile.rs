@@ -18,10 +18,7 @@ use crate::workspace;
 pub(crate) fn lock() -> Result<process::Lock> {
     let dir = workspace::target_dir();
     fs::create_dir_all(&dir).map_err(|error| Error::io("cannot create", &dir, error))?;
-    process::Lock::acquire(&dir.join(".llama.lock"), |holder| match holder {
-        Some(pid) => ui::note(format!("waiting   for process {pid} to finish its build")),
-        None => ui::note("waiting   for another process to finish its build"),
-    })
+    process::Lock::acquire(&dir.join(".llama.lock"), ui::waiting("its build"))
 }
 
 /// Compiles llama.cpp; at once when the last build in this directory followed the same plan.

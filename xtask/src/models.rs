@@ -58,8 +58,7 @@ impl Model {
         let Some(plan) = &self.to_write else { return Ok(()) };
         let dir = workspace::store().models();
         fs::create_dir_all(&dir).map_err(|error| Error::io("cannot create", &dir, error))?;
-        let _lock =
-            Lock::acquire(&dir.join(".lock"), |_| ui::note("waiting   for another process that writes models"))?;
+        let _lock = Lock::acquire(&dir.join(".lock"), ui::waiting("a model"))?;
         sweep(&dir)?;
         if is_written(plan, &self.path) { Ok(()) } else { write(plan, &self.path) }
     }

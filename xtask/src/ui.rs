@@ -140,11 +140,11 @@ impl Drop for Progress {
     }
 }
 
-/// Told when another process holds the store's lock.
-pub(crate) fn waiting_for_store(holder: Option<u32>) {
-    match holder {
-        Some(pid) => note(format!("waiting   for process {pid} to finish with the store")),
-        None => note("waiting   for another process to finish with the store"),
+/// What is said when another process holds a lock: that it must finish `what`.
+pub(crate) fn waiting(what: &'static str) -> impl FnOnce(Option<u32>) {
+    move |holder| match holder {
+        Some(pid) => note(format!("waiting   for process {pid} to finish {what}")),
+        None => note(format!("waiting   for another process to finish {what}")),
     }
 }
 

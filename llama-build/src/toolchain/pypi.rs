@@ -85,7 +85,7 @@ impl Wheel {
     }
 }
 
-/// Unpacks a wheel into `tools/<package>-<version>` and returns that directory; at once when it is already there.
+/// Unpacks a wheel into its [directory](Wheel::dir) and returns that directory; at once when it is already there.
 ///
 /// # Errors
 /// [`codes::TOOL_FETCH`] with what pip said; nothing is left behind.
@@ -116,9 +116,9 @@ pub fn fetch(wheel: &Wheel, tools: &Path, note: &mut dyn FnMut(String)) -> Resul
             .arg(&requirements)
             .arg("--target")
             .arg(&unpacked)
-            // A user's configuration may ask for `--user`, which contradicts `--target`.
             // Interrupted, pip leaves its temporary files; ours go with the staging directory.
             .env("TMPDIR", staging.path())
+            // A user's configuration may ask for `--user`, which contradicts `--target`.
             .env("PIP_USER", "0")
             .env("PIP_REQUIRE_VIRTUALENV", "0"),
         TIMEOUT,

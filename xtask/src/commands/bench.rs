@@ -174,7 +174,7 @@ fn plan(flags: &Flags, host: &Host, store: &Store, builds: &[BuildId], model: &M
 fn remember(store: &Store, host: &Host, builds: &[BuildId], model: &Model, report: &Report) -> Result<()> {
     let fingerprint = machine::fingerprint(host);
     let baseline = machine::heuristic(host)?.generation;
-    let writer = store.lock(ui::waiting_for_store)?;
+    let writer = store.lock(ui::waiting("with the store"))?;
     for id in builds {
         if let Some(tuning) = tuning_of(report, &id.to_string(), baseline) {
             writer.record_tuning(&fingerprint, id, model.class.clone(), tuning)?;
@@ -202,8 +202,7 @@ fn phase_of(report: &Report, label: &str, phase: Phase, winner: usize, baseline:
     let build = report.build(label)?;
     let figure = |threads: usize| build.figure(phase, threads);
     let best = figure(winner)?;
-    // The heuristic's own count may not be among those that a person asked for; then the winner is its own baseline.
-    let base = figure(baseline).unwrap_or(best);
+    let base = figure(baseline)?;
     let count = |threads: usize| u32::try_from(threads).ok().and_then(std::num::NonZeroU32::new);
     let mut trials = Vec::new();
     for figure in build.figures.iter().filter(|figure| figure.phase == phase) {

@@ -183,7 +183,7 @@ fn run(plan: &Plan, host: &Host, start: Instant) -> Result<()> {
 
     let record = compile.build_dir.join("installed.json");
     if let Some(id) = already_installed(&store, &record, &compile, plan.wish) {
-        let activation = store.lock(ui::waiting_for_store)?.use_build(&id.to_string())?;
+        let activation = store.lock(ui::waiting("with the store"))?.use_build(&id.to_string())?;
         ui::activated(&activation);
         ui::note(format!("finished  in {} s: nothing changed", start.elapsed().as_secs()));
         return Ok(());
@@ -193,7 +193,7 @@ fn run(plan: &Plan, host: &Host, start: Instant) -> Result<()> {
     prove(&image)?;
     let measured = trial::run(host, &image, plan.wish, blas)?;
     let info = describe(host, plan, &compile, &source, measured.blas)?;
-    let writer = store.lock(ui::waiting_for_store)?;
+    let writer = store.lock(ui::waiting("with the store"))?;
     let staging = writer.stage()?;
     image.copy_to(staging.path())?;
     let receipt = writer.commit(staging, info, &smoke_plan())?;

@@ -12,7 +12,7 @@ pub(crate) struct Flags {}
 impl Flags {
     pub(crate) fn run(self) -> Result<()> {
         let store = workspace::store();
-        let rollback = store.lock(ui::waiting_for_store)?.rollback()?;
+        let rollback = store.lock(ui::waiting("with the store"))?.rollback()?;
         for (id, why) in &rollback.skipped {
             ui::note(format!("skipped   {id}: {why}"));
         }

@@ -15,7 +15,7 @@ pub(crate) struct Flags {
 impl Flags {
     pub(crate) fn run(self) -> Result<()> {
         let store = workspace::store();
-        let removed = store.lock(ui::waiting_for_store)?.uninstall(&self.id)?;
+        let removed = store.lock(ui::waiting("with the store"))?.uninstall(&self.id)?;
         ui::note(format!("removed   {}", removed.id));
         Ok(())
     }

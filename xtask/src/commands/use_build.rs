@@ -15,7 +15,7 @@ pub(crate) struct Flags {
 impl Flags {
     pub(crate) fn run(self) -> Result<()> {
         let store = workspace::store();
-        let activation = store.lock(ui::waiting_for_store)?.use_build(&self.id)?;
+        let activation = store.lock(ui::waiting("with the store"))?.use_build(&self.id)?;
         ui::activated(&activation);
         Ok(())
     }
