@@ -32,11 +32,18 @@ codes! {
     PATCH_FAILED = 24 "vendor::patch_failed" "a patch of ours no longer fits the pinned source";
     DIGEST_MISMATCH = 25 "fetch::digest_mismatch" "downloaded bytes do not have the expected digest";
     NOT_FOUND = 26 "fetch::not_found" "a server answered that it has no such file";
+    REFERENCE_INVALID = 27 "oci::reference_invalid" "the name of an artefact is not a registry reference, a layout directory or a layout archive";
+    REGISTRY_FAILED = 28 "oci::registry_failed" "a registry could not be reached, or kept failing after all tries; trying again later may help";
+    REGISTRY_REFUSED = 29 "oci::registry_refused" "a registry refused our credentials, or asked for some that we do not have";
     TOOL_MISSING = 30 "build::tool_missing" "a tool that the build needs is missing or too old";
     TOOL_FETCH = 31 "build::tool_fetch" "a build tool could not be fetched";
     FLAG_REFUSED = 32 "build::flag_refused" "a build flag is refused because it gives a broken or dishonest build";
     COMPILE_FAILED = 33 "build::compile_failed" "llama.cpp did not compile";
     GATE_FAILED = 34 "build::gate_failed" "a finished build failed one of our checks";
+    MANIFEST_INVALID = 35 "oci::manifest_invalid" "an index, manifest or layout is damaged, too large, or not one of ours";
+    NO_PLATFORM = 36 "oci::no_platform" "an artefact has no build for this platform";
+    UNSIGNED = 37 "oci::unsigned" "an artefact has no signature by a key that is trusted here";
+    NOT_REPRODUCIBLE = 38 "package::not_reproducible" "two builds of the same source differ";
     NO_SUCH_BUILD = 40 "store::no_such_build" "no installed build has this id";
     BUILD_ACTIVE = 41 "store::build_active" "the build is the active one";
     BUILD_CORRUPT = 42 "store::build_corrupt" "an installed build, its `build_info.json` or its tuning is damaged";
@@ -46,6 +53,7 @@ codes! {
     MODEL_UNREADABLE = 50 "model::unreadable" "a model does not exist, is not a file or cannot be read";
     MODEL_INVALID = 51 "model::invalid" "a file is not a GGUF model, or is damaged or truncated";
     THREADS_INVALID = 52 "host::threads_invalid" "a thread count is zero or more than this machine can use";
+    VARIANT_UNAVAILABLE = 53 "host::variant_unavailable" "a build lacks the CPU variant that is asked for, or this machine cannot run it";
     BENCH_FAILED = 60 "measure::bench_failed" "a benchmark run failed";
     PROCESS_FAILED = 61 "process::failed" "a child process could not be started, ran too long or failed";
     CHECK_FAILED = 70 "check::failed" "generated files are stale or a test step failed";

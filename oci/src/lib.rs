@@ -1,0 +1,2 @@
+//! OCI distribution: references, layouts, registries.
+#![forbid(unsafe_code)]
