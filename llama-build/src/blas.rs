@@ -50,8 +50,8 @@ pub fn of_pypi(dir: &Path, c_compiler: &Program) -> Result<OpenBlas> {
         version: String::new(),
         library: dir.join("scipy_openblas32/lib/libscipy_openblas.so"),
         include_dir: dir.join("scipy_openblas32/include"),
-        mapping_header: Some(crate::driver::cmake_project().join("prefixed_openblas.h")),
-        bundled: Some(pypi::OPENBLAS.licence(dir)),
+        mapping_header: Some(crate::driver::cmake_project("native").join("prefixed_openblas.h")),
+        bundled: Some(pypi::OPENBLAS.licences(dir).join("LICENSE.txt")),
     };
     found.probed(c_compiler)
 }

@@ -6,14 +6,15 @@
 //! Release.
 
 use std::env;
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, ExitStatus};
 
 use diagnostic::{CODES, Error, Result, codes};
 use serde::{Deserialize, Serialize};
 
-use crate::plan::CompilePlan;
+use crate::plan::{CompilePlan, Wrapper};
 use crate::{gate, log};
 
 /// Set in the child process that may panic; its value is the path of the plan.
@@ -37,25 +38,41 @@ const SHAPING_VARIABLES: &[&str] = &[
     "GGML_BACKEND_DIR",
 ];
 
-/// The directory of our `CMakeLists.txt`.
-pub fn cmake_project() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("cmake")
+/// The target triple that this program was compiled for.
+const TARGET: &str = env!("LLAMA_BUILD_TARGET");
+
+/// The directory of our `CMakeLists.txt` for a kind of build.
+pub(crate) fn cmake_project(kind: &str) -> PathBuf {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("cmake");
+    if kind == "portable" { root.join("portable") } else { root }
 }
 
 /// Compiles by the plan and checks the result. The calling program must start with [`run_if_child`].
 ///
 /// # Errors
-/// [`codes::COMPILE_FAILED`] with the compiler's first error and where the log is, [`codes::GATE_FAILED`] when the
-/// result is not what was planned.
+/// As [`command`] and [`finish`].
 pub fn compile(plan_file: &Path) -> Result<CompilePlan> {
     let plan = CompilePlan::read(plan_file)?;
-    forget_stale_results(&plan)?;
+    let mut child = command(&plan, plan_file)?;
+    let status = child.status().map_err(|error| Error::io("cannot start", Path::new(child.get_program()), error))?;
+    finish(&plan, status)?;
+    Ok(plan)
+}
+
+/// The command that compiles by a plan, which `plan_file` holds: this program again, as a child. For callers that follow
+/// the log, or must be able to end it.
+///
+/// # Errors
+/// The build directory cannot be written.
+pub fn command(plan: &CompilePlan, plan_file: &Path) -> Result<Command> {
+    forget_stale_results(plan)?;
     for stale in [plan.built_stamp(), plan.failure()] {
         let _ = fs::remove_file(stale);
     }
     fs::create_dir_all(&plan.build_dir).map_err(|error| Error::io("cannot create", &plan.build_dir, error))?;
     let log_file = File::create(plan.log()).map_err(|error| Error::io("cannot create", &plan.log(), error))?;
     let log_copy = log_file.try_clone().map_err(|error| Error::io("cannot write", &plan.log(), error))?;
+    write_wrappers(plan)?;
     let program = env::current_exe().map_err(|error| Error::io("cannot find", Path::new("/proc/self/exe"), error))?;
     let mut child = Command::new(&program);
     child
@@ -73,20 +90,46 @@ pub fn compile(plan_file: &Path) -> Result<CompilePlan> {
     for variable in SHAPING_VARIABLES {
         child.env_remove(variable);
     }
-    let status = child.status().map_err(|error| Error::io("cannot start", &program, error))?;
+    Ok(child)
+}
+
+/// What comes after the command has ended: checks, and the stamp that says that this plan is built.
+///
+/// # Errors
+/// [`codes::COMPILE_FAILED`] with the compiler's first error and where the log is, [`codes::GATE_FAILED`] when the
+/// result is not what was planned.
+pub fn finish(plan: &CompilePlan, status: ExitStatus) -> Result<()> {
     if !status.success() {
-        return Err(failure(&plan));
+        return Err(failure(plan));
     }
-    gate::check(&plan)?;
-    plan.write(&plan.built_stamp())?;
-    Ok(plan)
+    gate::check(plan)?;
+    plan.write(&plan.built_stamp())
+}
+
+/// Writes the scripts that stand in for compilers, unless they are there: a new time stamp would compile everything again.
+fn write_wrappers(plan: &CompilePlan) -> Result<()> {
+    for Wrapper { path, text } in &plan.wrappers {
+        if fs::read_to_string(path).is_ok_and(|old| old == *text) {
+            continue;
+        }
+        let dir = path.parent().unwrap_or(path);
+        fs::create_dir_all(dir)
+            .and_then(|()| fs::write(path, text))
+            .and_then(|()| fs::set_permissions(path, Permissions::from_mode(0o755)))
+            .map_err(|error| Error::io("cannot write", path, error))?;
+    }
+    Ok(())
 }
 
 /// To be called first thing in `main`: in the child process it runs CMake and never returns.
 pub fn run_if_child() {
     let Some(plan_file) = env::var_os(CHILD_VARIABLE) else { return };
     let plan = CompilePlan::read(Path::new(&plan_file)).expect("the parent process has just read this plan");
-    let mut config = cmake::Config::new(cmake_project());
+    let mut config = cmake::Config::new(cmake_project(&plan.kind));
+    if env::var_os("TARGET").is_none() {
+        // Not below a build script: cargo has said nothing.
+        config.target(TARGET).host(TARGET);
+    }
     config
         .generator("Ninja")
         .profile("Release")
@@ -95,8 +138,15 @@ pub fn run_if_child() {
         .define("CMAKE_MAKE_PROGRAM", &plan.ninja)
         .define("CMAKE_C_COMPILER", &plan.c_compiler)
         .define("CMAKE_CXX_COMPILER", &plan.cxx_compiler)
+        .define("CMAKE_ASM_COMPILER", &plan.c_compiler)
         .define("LLAMA_SOURCE_DIR", &plan.source)
-        .build_target("caravan");
+        .build_target(&plan.target);
+    for archiver in
+        plan.wrappers.iter().filter(|wrapper| wrapper.path.ends_with("ar") || wrapper.path.ends_with("ranlib"))
+    {
+        let name = archiver.path.file_name().unwrap_or_default().to_string_lossy().to_uppercase();
+        config.define(format!("CMAKE_{name}"), &archiver.path);
+    }
     for (key, value) in &plan.definitions {
         config.define(key, value);
     }
@@ -152,7 +202,8 @@ fn forget_stale_results(plan: &CompilePlan) -> Result<()> {
     let as_before = |same: fn(&CompilePlan, &CompilePlan) -> bool| old.as_ref().is_some_and(|old| same(old, plan));
     let cmake_dir = plan.cmake_dir();
     if !as_before(|old, new| {
-        (&old.made_with, &old.c_compiler, &old.cxx_compiler) == (&new.made_with, &new.c_compiler, &new.cxx_compiler)
+        (&old.made_with, &old.c_compiler, &old.cxx_compiler, &old.wrappers)
+            == (&new.made_with, &new.c_compiler, &new.cxx_compiler, &new.wrappers)
     }) && cmake_dir.exists()
     {
         fs::remove_dir_all(&cmake_dir).map_err(|error| Error::io("cannot remove", &cmake_dir, error))?;

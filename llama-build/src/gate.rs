@@ -98,6 +98,7 @@ mod tests {
     fn an_option_that_cmake_dropped_is_named() {
         let plan = CompilePlan {
             kind: "native".into(),
+            target: "caravan".into(),
             source: "/s".into(),
             source_id: "tree".into(),
             made_with: "cc 1".into(),
@@ -106,6 +107,7 @@ mod tests {
             ninja: "ninja".into(),
             c_compiler: "cc".into(),
             cxx_compiler: "c++".into(),
+            wrappers: Vec::new(),
             jobs: 1,
             definitions: [("GGML_NATIVE".to_owned(), "ON".to_owned())].into(),
             required_flags: Vec::new(),

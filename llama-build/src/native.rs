@@ -95,6 +95,7 @@ pub fn plan(options: &Options, toolchain: &Toolchain, blas: Option<&OpenBlas>, a
     refuse(&definitions)?;
     Ok(CompilePlan {
         kind: "native".to_owned(),
+        target: "caravan".to_owned(),
         source: at.source.clone(),
         source_id: at.source_id.clone(),
         made_with: made_with(toolchain, &at.cpu),
@@ -103,6 +104,7 @@ pub fn plan(options: &Options, toolchain: &Toolchain, blas: Option<&OpenBlas>, a
         ninja: toolchain.ninja.path.clone(),
         c_compiler: toolchain.c.path.clone(),
         cxx_compiler: toolchain.cxx.path.clone(),
+        wrappers: Vec::new(),
         jobs: options.jobs,
         definitions,
         required_flags: vec![native_flag(std::env::consts::ARCH).to_owned()],

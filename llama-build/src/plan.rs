@@ -18,6 +18,8 @@ pub const PLAN_VARIABLE: &str = "LLAMA_BUILD_PLAN";
 pub struct CompilePlan {
     /// `native` or `portable`.
     pub kind: String,
+    /// The target of our CMake project that is built.
+    pub target: String,
     /// The patched source tree of llama.cpp.
     pub source: PathBuf,
     /// What that tree is: the git tree id and the digests of the patches, so that other source is another plan.
@@ -35,6 +37,9 @@ pub struct CompilePlan {
     pub c_compiler: PathBuf,
     /// The C++ compiler.
     pub cxx_compiler: PathBuf,
+    /// Scripts that stand in for compilers that need arguments of their own.
+    #[serde(default)]
+    pub wrappers: Vec<Wrapper>,
     /// Compilers and linkers that run at the same time.
     pub jobs: usize,
     /// CMake cache entries, `-DKEY=VALUE`.
@@ -42,6 +47,16 @@ pub struct CompilePlan {
     /// Flags that must stand on the command line that compiles ggml's CPU backend; the gate looks. One that ends with `=`
     /// stands for any value.
     pub required_flags: Vec<String>,
+}
+
+/// An executable script that is written before CMake runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Wrapper {
+    /// Where; its directory holds nothing else.
+    pub path: PathBuf,
+    /// The script.
+    pub text: String,
 }
 
 impl CompilePlan {
@@ -65,9 +80,9 @@ impl CompilePlan {
         self.build_dir.join("build")
     }
 
-    /// Where the plan of the last successful build is kept. Missing: nothing is built, or the last build failed.
+    /// Where the plan of the last successful build of this target is kept. Missing: nothing is built, or the last build failed.
     pub fn built_stamp(&self) -> PathBuf {
-        self.build_dir.join("built.json")
+        self.build_dir.join(format!("built-{}.json", self.target))
     }
 
     /// Where the error of the last build is kept, if it failed.
@@ -150,6 +165,7 @@ mod tests {
     fn plan(dir: &Path) -> CompilePlan {
         CompilePlan {
             kind: "native".into(),
+            target: "caravan".into(),
             source: "/src".into(),
             source_id: "tree".into(),
             made_with: "cc 1".into(),
@@ -158,6 +174,7 @@ mod tests {
             ninja: "/bin/ninja".into(),
             c_compiler: "/bin/cc".into(),
             cxx_compiler: "/bin/c++".into(),
+            wrappers: Vec::new(),
             jobs: 2,
             definitions: [("GGML_NATIVE".to_owned(), "ON".to_owned())].into(),
             required_flags: vec!["-march=native".into()],

@@ -16,6 +16,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     InstallOptimized(commands::install_optimized::Flags),
+    Package(commands::package::Flags),
     Bench(commands::bench::Flags),
     ShowBuild(commands::show_build::Flags),
     List(commands::list::Flags),
@@ -33,6 +34,7 @@ impl Command {
     pub(crate) fn run(self) -> Result<()> {
         match self {
             Command::InstallOptimized(flags) => flags.run(),
+            Command::Package(flags) => flags.run(),
             Command::Bench(flags) => flags.run(),
             Command::ShowBuild(flags) => flags.run(),
             Command::List(flags) => flags.run(),

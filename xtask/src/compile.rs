@@ -1,9 +1,12 @@
-//! Has the build script of `llama-sys` compile by a plan, and shows how far it is.
+//! Compiles by a plan, and shows how far it is.
+//!
+//! A native build is made by the build script of `llama-sys`, as a Rust program that links llama.cpp would have it made. A
+//! portable one is packed and never linked: this program itself runs the driver.
 
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::Duration;
 
@@ -25,21 +28,15 @@ pub(crate) fn lock() -> Result<process::Lock> {
 ///
 /// # Errors
 /// The compiler's first error; an interruption. What was compiled is kept for the next run.
-pub(crate) fn run(plan: &CompilePlan) -> Result<()> {
-    if plan.is_built() && product::TOOLS.iter().all(|tool| plan.bin_dir().join(tool.name).is_file()) {
-        ui::note("compiled  nothing changed since the last build");
+pub(crate) fn native(plan: &CompilePlan) -> Result<()> {
+    if is_there(plan, product::TOOLS.iter().map(|tool| tool.name)) {
         return Ok(());
     }
-    let plan_file = plan.build_dir.join("plan.json");
-    // Cargo compares time stamps: a plan that must be executed again must be a new file.
-    let _ = fs::remove_file(&plan_file);
-    plan.write(&plan_file)?;
-    for stale in [plan.log(), plan.failure()] {
-        let _ = fs::remove_file(stale);
-    }
+    let plan_file = write_anew(plan)?;
     let cargo_log = plan.build_dir.join("cargo.log");
     let output = File::create(&cargo_log).map_err(|error| Error::io("cannot create", &cargo_log, error))?;
-    let mut cargo = process::spawn(
+    let status = follow(
+        plan,
         Command::new(workspace::cargo())
             .args(["build", "--package", "llama-sys", "--features", "vendored", "--color", "never"])
             .current_dir(workspace::root())
@@ -52,6 +49,46 @@ pub(crate) fn run(plan: &CompilePlan) -> Result<()> {
             .stdout(Stdio::null())
             .stderr(output),
     )?;
+    if status.success() { Ok(()) } else { Err(why_it_failed(plan, &cargo_log)) }
+}
+
+/// Compiles a portable llama.cpp, or the part of one that the plan names; at once when the last build in this directory
+/// followed the same plan. `environment` is what the build must not care about.
+///
+/// # Errors
+/// As [`native`].
+pub(crate) fn portable(plan: &CompilePlan, environment: &[(&str, &str)]) -> Result<()> {
+    if is_there(plan, std::iter::empty()) {
+        return Ok(());
+    }
+    let plan_file = write_anew(plan)?;
+    let status = follow(plan, driver::command(plan, &plan_file)?.envs(environment.iter().copied()))?;
+    driver::finish(plan, status)
+}
+
+fn is_there<'a>(plan: &CompilePlan, tools: impl Iterator<Item = &'a str>) -> bool {
+    let built = plan.is_built() && tools.into_iter().all(|tool| plan.bin_dir().join(tool).is_file());
+    if built {
+        ui::note("compiled  nothing changed since the last build");
+    }
+    built
+}
+
+fn write_anew(plan: &CompilePlan) -> Result<PathBuf> {
+    let plan_file = plan.build_dir.join("plan.json");
+    // Cargo compares time stamps: a plan that must be executed again must be a new file.
+    let _ = fs::remove_file(&plan_file);
+    plan.write(&plan_file)?;
+    for stale in [plan.log(), plan.failure()] {
+        let _ = fs::remove_file(stale);
+    }
+    Ok(plan_file)
+}
+
+/// Runs a command that compiles by the plan, and shows what its log says meanwhile.
+fn follow(plan: &CompilePlan, command: &mut Command) -> Result<ExitStatus> {
+    let program = PathBuf::from(command.get_program());
+    let mut child = process::spawn(command)?;
     let mut progress = Progress::new("compiling", Unit::Steps);
     let mut follower = Follower { path: plan.log(), offset: 0, partial: String::new() };
     let status = loop {
@@ -60,22 +97,19 @@ pub(crate) fn run(plan: &CompilePlan) -> Result<()> {
                 progress.set(step.done, step.total, step.what);
             }
         });
-        match cargo.try_wait() {
+        match child.try_wait() {
             Ok(Some(status)) => break status,
             Ok(None) => {}
-            Err(error) => return Err(Error::io("cannot wait for", &workspace::cargo(), error)),
+            Err(error) => return Err(Error::io("cannot wait for", &program, error)),
         }
         if let Err(interrupted) = process::interrupt::check() {
-            process::end(&mut cargo);
+            process::end(&mut child);
             return Err(interrupted);
         }
         thread::sleep(Duration::from_millis(100));
     };
     drop(progress);
-    if status.success() {
-        return Ok(());
-    }
-    Err(why_it_failed(plan, &cargo_log))
+    Ok(status)
 }
 
 /// What the build script wrote down, or what cargo said when it did not get that far.

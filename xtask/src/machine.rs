@@ -50,3 +50,17 @@ pub(crate) fn description(host: &Host) -> serde_json::Value {
     value["cpu_budget"] = host.budget.cpus.into();
     value
 }
+
+/// What one compiler of the largest files takes.
+const BYTES_PER_JOB: u64 = 1 << 30;
+
+/// Ninja's own rule (a little more than there are CPUs, to fill the gaps between jobs), for the CPUs and the memory that
+/// this process may really use.
+pub(crate) fn default_jobs(host: &Host) -> usize {
+    let wanted = match host.budget.cpus {
+        cpus @ 0..=2 => cpus + 1,
+        cpus => cpus + 2,
+    };
+    let memory = available_memory(host).map_or(wanted, |bytes| (bytes / BYTES_PER_JOB) as usize);
+    wanted.min(memory).max(1)
+}

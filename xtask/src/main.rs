@@ -13,6 +13,7 @@ mod machine;
 mod measuring;
 mod models;
 mod openblas;
+mod portable;
 mod source;
 mod trial;
 mod ui;
@@ -23,6 +24,8 @@ use std::process::ExitCode;
 use clap::Parser;
 
 fn main() -> ExitCode {
+    // A portable build is compiled by a child that is this program.
+    llama_build::driver::run_if_child();
     process::interrupt::install();
     let command = cli::Cli::parse().command;
     match workspace::check().and_then(|()| command.run()) {

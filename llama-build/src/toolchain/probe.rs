@@ -37,6 +37,24 @@ pub fn version_of(path: &Path) -> Result<String> {
     dotted_number(&done.stdout).map(str::to_owned).ok_or_else(|| unusable("it prints no version"))
 }
 
+/// Whether one of our fetched tools runs: zig has a sub-command where others have a flag.
+///
+/// # Errors
+/// It does not run, fails, or says nothing that looks like a version.
+pub(super) fn runs(path: &Path) -> Result<()> {
+    if !path.ends_with("zig") {
+        return version_of(path).map(drop);
+    }
+    let done = process::run(Command::new(path).arg("version"), TIMEOUT)?;
+    if done.status.success() && dotted_number(&done.stdout).is_some() {
+        return Ok(());
+    }
+    Err(Error::new(
+        codes::TOOL_MISSING,
+        format!("`{} version`: {}: {}", path.display(), done.ended_by(), done.last_words()),
+    ))
+}
+
 fn dotted_number(text: &str) -> Option<&str> {
     text.split(|c: char| c.is_whitespace() || c == '(' || c == ')' || c == ',')
         .find(|word| word.contains('.') && word.split('.').take(2).all(|part| part.parse::<u32>().is_ok()))

@@ -45,6 +45,17 @@ pub const NINJA: Wheel = Wheel {
     file: "bin/ninja",
 };
 
+/// zig: clang, headers and stubs of glibc, and libc++ as source.
+pub const ZIG: Wheel = Wheel {
+    package: "ziglang",
+    version: "0.15.2",
+    sha256: &[
+        "806316453d1ede7174ed3fefb8e5348154629089c3bb5fe812dfd0e172fac130",
+        "edc0aa60ec964a4cf462d40f68d7de242ddf37fd9a80f2afaee6397059463230",
+    ],
+    file: "ziglang/zig",
+};
+
 /// OpenBLAS with prefixed symbols, built by the SciPy project.
 pub const OPENBLAS: Wheel = Wheel {
     package: "scipy-openblas32",
@@ -72,10 +83,10 @@ impl Wheel {
         dir.join(self.file)
     }
 
-    /// The licence of what an unpacked wheel holds.
-    pub fn licence(&self, dir: &Path) -> PathBuf {
+    /// The licences of what an unpacked wheel holds.
+    pub fn licences(&self, dir: &Path) -> PathBuf {
         let name = self.package.replace('-', "_");
-        dir.join(format!("{name}-{}.dist-info/licenses/LICENSE.txt", self.version))
+        dir.join(format!("{name}-{}.dist-info/licenses", self.version))
     }
 
     /// The line of a requirements file that admits only the pinned bytes.

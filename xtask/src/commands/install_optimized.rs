@@ -97,7 +97,7 @@ fn plan(flags: &Flags, host: &Host) -> Result<Plan> {
     let options = Options {
         lto: flags.lto,
         debug_symbols: flags.debug_symbols,
-        jobs: flags.jobs.map_or_else(|| default_jobs(host), usize::from),
+        jobs: flags.jobs.map_or_else(|| machine::default_jobs(host), usize::from),
         cmake_args: flags.cmake_args.clone(),
     };
     let source = workspace::llama_target_dir().join("source");
@@ -112,20 +112,6 @@ fn plan(flags: &Flags, host: &Host) -> Result<Plan> {
     };
     let blas = openblas::plan(flags.blas, &toolchain, consent, !flags.no_fetch_tools)?;
     Ok(Plan { toolchain, vendor, wish: flags.blas, blas, options, compile })
-}
-
-/// What one compiler of the largest files takes.
-const BYTES_PER_JOB: u64 = 1 << 30;
-
-/// Ninja's own rule (a little more than there are CPUs, to fill the gaps between jobs), for the CPUs and the memory that
-/// this process may really use.
-fn default_jobs(host: &Host) -> usize {
-    let wanted = match host.budget.cpus {
-        cpus @ 0..=2 => cpus + 1,
-        cpus => cpus + 2,
-    };
-    let memory = machine::available_memory(host).map_or(wanted, |bytes| (bytes / BYTES_PER_JOB) as usize);
-    wanted.min(memory).max(1)
 }
 
 fn locations(host: &Host, commit: &str, source: &Path, source_id: &str) -> Locations {
@@ -168,7 +154,7 @@ fn run(plan: &Plan, host: &Host, start: Instant) -> Result<()> {
     // A store that cannot be written would otherwise be found out after minutes of compiling.
     workspace::check_space(store.root(), STORE_BYTES)?;
     workspace::check_space(&workspace::target_dir(), TARGET_BYTES)?;
-    plan.toolchain.fetch(&workspace::tools_dir(), &mut ui::note)?;
+    toolchain::fetch(&plan.toolchain.to_fetch, &workspace::tools_dir(), &mut ui::note)?;
     // From patching to copying into the store: another run would change the files under us.
     let _building = compile::lock()?;
     let source = source::prepare(&plan.vendor)?;
@@ -179,7 +165,7 @@ fn run(plan: &Plan, host: &Host, start: Instant) -> Result<()> {
     }
     let at = locations(host, &source.commit, &source.dir, &source.id());
     let compile = native::plan(&plan.options, &plan.toolchain, blas.as_ref().ok(), &at)?;
-    compile::run(&compile)?;
+    compile::native(&compile)?;
 
     let record = compile.build_dir.join("installed.json");
     if let Some(id) = already_installed(&store, &record, &compile, plan.wish) {

@@ -6,6 +6,7 @@ pub(crate) mod codegen;
 pub(crate) mod install_optimized;
 pub(crate) mod list;
 pub(crate) mod model;
+pub(crate) mod package;
 pub(crate) mod rollback;
 pub(crate) mod show_build;
 pub(crate) mod test;

@@ -1,0 +1,238 @@
+//! The portable kind: one CPU backend per instruction-set level, chosen when it starts, and the same bytes from every
+//! machine.
+//!
+//! Hermetic: the compiler, its C library headers and its C++ library are one pinned wheel (zig), CMake and ninja are two
+//! more, and nothing of the system is looked at. Paths are mapped away, time stamps are not used, and what else would
+//! differ between machines lies in debug information, which is stripped.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use build_info::Sha256Digest;
+use diagnostic::Result;
+use sha2::{Digest, Sha256};
+
+use crate::plan::{CompilePlan, Wrapper};
+use crate::product::TOOLS;
+use crate::toolchain::Hermetic;
+
+/// The oldest glibc that a portable build may ask for. Debian 10, RHEL 8 and Ubuntu 20.04 have it.
+pub const GLIBC_FLOOR: &str = "2.28";
+
+/// ggml's CPU backends on Linux, as upstream's `ggml/src/CMakeLists.txt` lists them at our pin.
+pub const VARIANTS: &[&str] = if cfg!(target_arch = "aarch64") {
+    &["armv8.0_1", "armv8.2_1", "armv8.2_2", "armv8.2_3", "armv8.6_1", "armv8.6_2", "armv9.2_1", "armv9.2_2"]
+} else {
+    &[
+        "x64",
+        "sse42",
+        "sandybridge",
+        "ivybridge",
+        "piledriver",
+        "haswell",
+        "skylakex",
+        "cannonlake",
+        "cascadelake",
+        "icelake",
+        "cooperlake",
+        "zen4",
+        "alderlake",
+        "sapphirerapids",
+    ]
+};
+
+/// The file name of a CPU backend.
+pub fn backend(variant: &str) -> String {
+    format!("libggml-cpu-{variant}.so")
+}
+
+/// What is built of a configured tree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// Every variant and every tool.
+    Whole,
+    /// ggml, two variants and one tool: little enough to be built again and compared in every test run.
+    Sample,
+}
+
+impl Part {
+    fn target(self) -> &'static str {
+        match self {
+            Part::Whole => "caravan",
+            Part::Sample => "caravan-sample",
+        }
+    }
+
+    /// Names out of [`VARIANTS`].
+    pub fn variants(self) -> &'static [&'static str] {
+        match self {
+            Part::Whole => VARIANTS,
+            Part::Sample if cfg!(target_arch = "aarch64") => &["armv8.0_1", "armv8.6_1"],
+            Part::Sample => &["x64", "haswell"],
+        }
+    }
+
+    /// Names of [`TOOLS`].
+    pub fn tools(self) -> Vec<&'static str> {
+        match self {
+            Part::Whole => TOOLS.iter().map(|tool| tool.name).collect(),
+            Part::Sample => vec!["llama-quantize"],
+        }
+    }
+
+    /// Where the tools of this part and their library are after a build.
+    pub fn tools_dir(self, plan: &CompilePlan) -> PathBuf {
+        plan.cmake_dir().join(match self {
+            Part::Whole => "image",
+            Part::Sample => "sample",
+        })
+    }
+}
+
+/// Where things are, and what the source is.
+#[derive(Debug, Clone)]
+pub struct Locations {
+    /// The patched source tree, with the web page in it if there is to be one.
+    pub source: PathBuf,
+    /// Git tree id, patch digests and the digest of the web page.
+    pub source_id: String,
+    /// The upstream commit, 40 hex digits.
+    pub commit: String,
+    /// Where to build.
+    pub build_dir: PathBuf,
+}
+
+/// Upstream's instruction-set switches. Each variant sets its own; that none is on besides must be said, because their
+/// defaults depend on the environment.
+const ISA_OPTIONS: &[&str] = &[
+    "GGML_AMX_BF16",
+    "GGML_AMX_INT8",
+    "GGML_AMX_TILE",
+    "GGML_AVX",
+    "GGML_AVX2",
+    "GGML_AVX512",
+    "GGML_AVX512_BF16",
+    "GGML_AVX512_VBMI",
+    "GGML_AVX512_VNNI",
+    "GGML_AVX_VNNI",
+    "GGML_BMI2",
+    "GGML_F16C",
+    "GGML_FMA",
+    "GGML_SSE42",
+];
+
+/// The plan for a portable build.
+///
+/// # Errors
+/// None today; planning may refuse one day what it cannot make portable.
+pub fn plan(part: Part, jobs: usize, toolchain: &Hermetic, at: &Locations) -> Result<CompilePlan> {
+    let made_with = format!(
+        "zig {}, cmake {}, ninja {}, for {}",
+        toolchain.zig.version,
+        toolchain.cmake.version,
+        toolchain.ninja.version,
+        target()
+    );
+    // Line tables are for backtraces of those who fetch the debug files; the code is the same without.
+    let flags = ["-gline-tables-only"].into_iter().chain(isa_flags()).collect::<Vec<_>>().join(" ");
+    let inputs =
+        Sha256Digest::new(Sha256::digest(format!("{}\n{made_with}\n{flags}\n{}", at.source_id, at.commit)).into());
+    let on = |text: &str| (text.to_owned(), "ON".to_owned());
+    let off = |text: &str| (text.to_owned(), "OFF".to_owned());
+    let mut definitions: BTreeMap<String, String> =
+        ["GGML_BACKEND_DL", "GGML_CPU_ALL_VARIANTS", "LLAMA_BUILD_COMMON", "LLAMA_BUILD_SERVER", "LLAMA_BUILD_TOOLS"]
+            .map(on)
+            .into_iter()
+            .chain(ISA_OPTIONS.iter().copied().map(off))
+            .chain(
+                [
+                    // zig does not write the linker's dependencies down.
+                    "CMAKE_CXX_LINKER_DEPFILE_SUPPORTED",
+                    "CMAKE_C_LINKER_DEPFILE_SUPPORTED",
+                    "CMAKE_INTERPROCEDURAL_OPTIMIZATION",
+                    "GGML_BLAS",
+                    "GGML_CCACHE",
+                    "GGML_LTO",
+                    "GGML_NATIVE",
+                    // zig has no OpenMP; ggml's own threads are as fast.
+                    "GGML_OPENMP",
+                    "LLAMA_BUILD_APP",
+                    "LLAMA_BUILD_EXAMPLES",
+                    "LLAMA_BUILD_TESTS",
+                    // The page lies in the source tree, built by us, or there is none.
+                    "LLAMA_BUILD_UI",
+                    "LLAMA_OPENSSL",
+                    "LLAMA_USE_PREBUILT_UI",
+                ]
+                .map(off),
+            )
+            .collect();
+    let backends = |part: Part| part.variants().iter().map(|variant| format!("ggml-cpu-{variant}")).collect::<Vec<_>>();
+    let sample = [vec![Part::Sample.tools()[0].to_owned()], backends(Part::Sample)].concat();
+    definitions.extend(
+        [
+            ("CARAVAN_BACKENDS", backends(Part::Whole).join(";")),
+            ("CARAVAN_INPUTS", inputs.to_string()),
+            ("CARAVAN_SAMPLE", sample.join(";")),
+            ("CARAVAN_TOOLS", Part::Whole.tools().join(";")),
+            ("CMAKE_BUILD_TYPE", "Release".to_owned()),
+            ("CMAKE_CXX_FLAGS", flags.clone()),
+            ("CMAKE_C_FLAGS", flags),
+            ("LLAMA_BUILD_COMMIT", at.commit[..8].to_owned()),
+            ("LLAMA_BUILD_NUMBER", "0".to_owned()),
+        ]
+        .map(|(key, value)| (key.to_owned(), value)),
+    );
+    let wrappers = at.build_dir.join("toolchain");
+    Ok(CompilePlan {
+        kind: "portable".to_owned(),
+        target: part.target().to_owned(),
+        source: at.source.clone(),
+        source_id: at.source_id.clone(),
+        made_with,
+        build_dir: at.build_dir.clone(),
+        cmake: toolchain.cmake.path.clone(),
+        ninja: toolchain.ninja.path.clone(),
+        c_compiler: wrappers.join("cc"),
+        cxx_compiler: wrappers.join("c++"),
+        wrappers: zig_wrappers(&toolchain.zig.path, &wrappers, at),
+        jobs,
+        definitions,
+        required_flags: isa_flags().into_iter().map(str::to_owned).collect(),
+    })
+}
+
+/// The target triple, as zig spells it; with the glibc version it means headers and stubs of that version.
+pub fn target() -> String {
+    format!("{}-linux-gnu.{GLIBC_FLOOR}", std::env::consts::ARCH)
+}
+
+/// zig's clang takes AVX-512 code only with this flag, and does not mind it elsewhere.
+fn isa_flags() -> Vec<&'static str> {
+    if cfg!(target_arch = "x86_64") { vec!["-mevex512"] } else { Vec::new() }
+}
+
+/// zig is one program with sub-commands and CMake wants one path per tool.
+fn zig_wrappers(zig: &Path, dir: &Path, at: &Locations) -> Vec<Wrapper> {
+    let zig = quoted(zig);
+    // zig keeps every object that it compiles; below the build directory it goes when that goes.
+    let cache = quoted(&at.build_dir.join("zig"));
+    // `__FILE__` stands in every assertion. Outermost last: the last map that fits is taken.
+    let map = |from: &Path, to: &str| format!("-ffile-prefix-map={}={to}", from.display());
+    let maps =
+        [map(&at.build_dir.join("build"), "build"), map(&at.source, "llama.cpp")].map(|map| quoted(Path::new(&map)));
+    let compiler = |command: &str| format!("{command} -target {} {}", target(), maps.join(" "));
+    [("cc", compiler("cc")), ("c++", compiler("c++")), ("ar", "ar".to_owned()), ("ranlib", "ranlib".to_owned())]
+        .map(|(name, command)| Wrapper {
+            path: dir.join(name),
+            text: format!(
+                "#!/bin/sh\nexport ZIG_GLOBAL_CACHE_DIR={cache} ZIG_LOCAL_CACHE_DIR={cache}\nexec {zig} {command} \"$@\"\n"
+            ),
+        })
+        .into()
+}
+
+/// A word for the shell.
+fn quoted(path: &Path) -> String {
+    format!("'{}'", path.display().to_string().replace('\'', r"'\''"))
+}
