@@ -49,10 +49,7 @@ fn json_is_compact_ordered_and_stable() {
 fn the_empty_descriptor_is_the_one_of_the_specification() {
     let empty = Descriptor::empty_config();
     assert_eq!(empty.size, 2);
-    assert_eq!(
-        empty.digest.to_string(),
-        "sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"
-    );
+    assert_eq!(empty.digest.to_string(), "sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a");
 }
 
 #[test]
@@ -70,7 +67,10 @@ fn dockers_types_and_gos_nulls_are_understood() {
     let manifest = format!(
         r#"{{"schemaVersion":2,"mediaType":"application/vnd.docker.distribution.manifest.v2+json","config":{config},"layers":null}}"#
     );
-    assert_eq!(Manifest::parse(manifest.as_bytes(), "it").unwrap().kind(), "application/vnd.docker.container.image.v1+json");
+    assert_eq!(
+        Manifest::parse(manifest.as_bytes(), "it").unwrap().kind(),
+        "application/vnd.docker.container.image.v1+json"
+    );
 }
 
 #[test]
@@ -90,7 +90,8 @@ fn damaged_manifests_are_refused() {
 
 #[test]
 fn sizes_and_counts_are_bounded() {
-    let padded = format!("{{\"schemaVersion\":2,\"manifests\":[]{}}}", " ".repeat(usize::try_from(MANIFEST_LIMIT).unwrap()));
+    let padded =
+        format!("{{\"schemaVersion\":2,\"manifests\":[]{}}}", " ".repeat(usize::try_from(MANIFEST_LIMIT).unwrap()));
     assert!(refused(&padded).contains("larger than"));
     assert!(refused(&"[".repeat(1 << 20)).contains("JSON"));
     let mut many = manifest();
