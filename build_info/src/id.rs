@@ -1,11 +1,14 @@
 //! Names of builds: their kind, and the id that is their directory in the store.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
+use crate::BuildInfo;
 use crate::text::{Malformed, Sha256Digest, is_lower_hex, json_text};
 
 /// How a build relates to machines. Displayed as `portable` or `native`; `build_info.json` says `native_optimized`.
@@ -55,6 +58,25 @@ pub struct BuildId {
     llama_version: String,
     commit: String,
     content: String,
+}
+
+/// One digest for all files of a build: SHA-256 over the sorted lines that `sha256sum` would print.
+pub fn content_digest(digests: &BTreeMap<String, Sha256Digest>) -> Sha256Digest {
+    let mut hasher = Sha256::new();
+    for (path, digest) in digests {
+        hasher.update(format!("{digest}  {path}\n"));
+    }
+    Sha256Digest::new(hasher.finalize().into())
+}
+
+impl BuildInfo {
+    /// The id of the build whose files have these `digests`.
+    ///
+    /// # Errors
+    /// The version or the commit cannot be part of an id.
+    pub fn id(&self) -> Result<BuildId, Malformed> {
+        BuildId::new(self.build_type, &self.llama_version, &self.llama_commit, &content_digest(&self.digests))
+    }
 }
 
 impl BuildId {

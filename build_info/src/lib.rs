@@ -34,7 +34,7 @@ mod text;
 mod tuning;
 
 pub use atomic::write_atomic;
-pub use id::{BuildId, BuildKind};
+pub use id::{BuildId, BuildKind, content_digest};
 pub use info::{Blas, BlasFigures, BuildInfo, Patch, Rates};
 pub use jiff::Timestamp;
 pub use text::{HostFingerprint, Malformed, Sha256Digest};

@@ -5,7 +5,7 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use build_info::{BuildId, BuildInfo, Sha256Digest};
+use build_info::{BuildId, BuildInfo, Sha256Digest, content_digest};
 use diagnostic::{Error, Result, codes};
 use process::interrupt;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
@@ -155,7 +155,7 @@ fn every_tool_is_tried(digests: &BTreeMap<String, Sha256Digest>, smoke: &SmokePl
 }
 
 fn plan(store: &Store, info: &BuildInfo, digests: &BTreeMap<String, Sha256Digest>) -> Result<Plan> {
-    let content = tree::content(digests);
+    let content = content_digest(digests);
     let id = BuildId::new(info.build_type, &info.llama_version, &info.llama_commit, &content)
         .map_err(|error| Error::new(codes::GATE_FAILED, format!("the build has no id: {error}")).source(error))?;
     let outcome = if store.build(&id).symlink_metadata().is_err() {

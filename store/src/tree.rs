@@ -83,15 +83,6 @@ pub(crate) fn digest(path: &Path) -> Result<Sha256Digest> {
     }
 }
 
-/// One digest for all files: SHA-256 over the sorted lines that `sha256sum` would print.
-pub(crate) fn content(digests: &BTreeMap<String, Sha256Digest>) -> Sha256Digest {
-    let mut hasher = Sha256::new();
-    for (path, digest) in digests {
-        hasher.update(format!("{digest}  {path}\n"));
-    }
-    Sha256Digest::new(hasher.finalize().into())
-}
-
 /// Bytes of all regular files below `root`; what cannot be read counts as nothing.
 pub(crate) fn size(root: &Path) -> u64 {
     let Ok(entries) = fs::read_dir(root) else { return 0 };

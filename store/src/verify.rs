@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use build_info::{BuildId, BuildInfo};
+use build_info::{BuildId, BuildInfo, content_digest};
 use diagnostic::{Error, Result, codes};
 
 use crate::tree::{self, Node};
@@ -63,7 +63,7 @@ impl Store {
 }
 
 fn compare(store: &Store, id: &BuildId, info: &BuildInfo) -> Result<Verification> {
-    if tree::content(&info.digests).to_string()[..id.content().len()] != *id.content() {
+    if content_digest(&info.digests).to_string()[..id.content().len()] != *id.content() {
         let message = format!("`{}` belongs to another build than `{id}`", store.info_path(id).display());
         return Err(Error::new(codes::BUILD_CORRUPT, message).hint(inventory::REPAIR));
     }
