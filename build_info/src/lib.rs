@@ -1,9 +1,9 @@
-//! The schema of `build_info.json` and `tuning.json`, shared by every writer and reader.
+//! The schema of `build_info.json`, `tuning.json` and `origin.json`, shared by every writer and reader.
 //!
 //! A build carries two kinds of knowledge. How it was made never changes and lies inside it: [`BuildInfo`]. How fast it
-//! is on a host is learned later, by measurement, and lies outside it: [`Tuning`].
+//! is on a host is learned later, by measurement, and lies outside it: [`Tuning`]. So does where it came from: [`Origin`].
 //!
-//! Both files keep these promises:
+//! All three files keep these promises:
 //!
 //! * **Keys stay.** A key that was written once keeps its name and type; new keys may join at any time.
 //! * **Unknown keys are kept.** What a later writer added survives being read and written here: each object has an
@@ -29,6 +29,7 @@ mod atomic;
 mod document;
 mod id;
 mod info;
+mod origin;
 pub mod schema;
 mod text;
 mod tuning;
@@ -37,6 +38,7 @@ pub use atomic::write_atomic;
 pub use id::{BuildId, BuildKind, content_digest};
 pub use info::{Blas, BlasFigures, BuildInfo, Patch, Rates};
 pub use jiff::Timestamp;
+pub use origin::Origin;
 pub use text::{HostFingerprint, Malformed, Sha256Digest};
 pub use tuning::{ClassTuning, Figure, ModelClass, PhaseTuning, Trial, Tuning};
 

@@ -1,9 +1,9 @@
-//! The JSON Schemas of both files, for people and for other programs. `cargo xtask codegen` commits them under `docs/`.
+//! The JSON Schemas of the three files, for people and for other programs. `cargo xtask codegen` commits them under `docs/`.
 
 use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
 
-use crate::{BuildInfo, Tuning};
+use crate::{BuildInfo, Origin, Tuning};
 
 /// The schema of `build_info.json`: indented JSON with a final newline, always the same bytes.
 pub fn build_info() -> String {
@@ -13,6 +13,11 @@ pub fn build_info() -> String {
 /// The schema of `tuning.json`: indented JSON with a final newline, always the same bytes.
 pub fn tuning() -> String {
     describe::<Tuning>()
+}
+
+/// The schema of `origin.json`: indented JSON with a final newline, always the same bytes.
+pub fn origin() -> String {
+    describe::<Origin>()
 }
 
 /// What we *write*: every key is there, unknown values are null.

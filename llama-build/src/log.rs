@@ -46,6 +46,8 @@ fn states_an_error(line: &str) -> bool {
 
 fn states_an_error_of_a_tool(line: &str) -> bool {
     line.contains(" error: ")
+        // zig, of its own arguments.
+        || line.starts_with("error: ")
         || line.contains(": fatal error: ")
         || line.contains("undefined reference to")
         || line.starts_with("CMake Error")

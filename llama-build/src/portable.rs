@@ -8,38 +8,66 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use build_info::Sha256Digest;
-use diagnostic::Result;
-use sha2::{Digest, Sha256};
-
 use crate::plan::{CompilePlan, Wrapper};
 use crate::product::TOOLS;
 use crate::toolchain::Hermetic;
+use diagnostic::Result;
 
 /// The oldest glibc that a portable build may ask for. Debian 10, RHEL 8 and Ubuntu 20.04 have it.
 pub const GLIBC_FLOOR: &str = "2.28";
 
+/// One of ggml's CPU backends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Variant {
+    /// ggml's name for it.
+    pub name: &'static str,
+    /// The options that it is compiled with, without `GGML_`; what a processor must have to run it.
+    pub features: &'static [&'static str],
+}
+
+macro_rules! variants {
+    ($($name:literal: $($feature:ident)*;)*) => {
+        &[$(Variant { name: $name, features: &[$(stringify!($feature)),*] }),*]
+    };
+}
+
 /// ggml's CPU backends on Linux, as upstream's `ggml/src/CMakeLists.txt` lists them at our pin.
-pub const VARIANTS: &[&str] = if cfg!(target_arch = "aarch64") {
-    &["armv8.0_1", "armv8.2_1", "armv8.2_2", "armv8.2_3", "armv8.6_1", "armv8.6_2", "armv9.2_1", "armv9.2_2"]
-} else {
-    &[
-        "x64",
-        "sse42",
-        "sandybridge",
-        "ivybridge",
-        "piledriver",
-        "haswell",
-        "skylakex",
-        "cannonlake",
-        "cascadelake",
-        "icelake",
-        "cooperlake",
-        "zen4",
-        "alderlake",
-        "sapphirerapids",
-    ]
+#[cfg(not(target_arch = "aarch64"))]
+pub const VARIANTS: &[Variant] = variants! {
+    "x64": ;
+    "sse42": SSE42;
+    "sandybridge": SSE42 AVX;
+    "ivybridge": SSE42 AVX F16C;
+    "piledriver": SSE42 AVX F16C FMA;
+    "haswell": SSE42 AVX F16C FMA AVX2 BMI2;
+    "skylakex": SSE42 AVX F16C FMA AVX2 BMI2 AVX512;
+    "cannonlake": SSE42 AVX F16C FMA AVX2 BMI2 AVX512 AVX512_VBMI;
+    "cascadelake": SSE42 AVX F16C FMA AVX2 BMI2 AVX512 AVX512_VNNI;
+    "icelake": SSE42 AVX F16C FMA AVX2 BMI2 AVX512 AVX512_VBMI AVX512_VNNI;
+    "cooperlake": SSE42 AVX F16C FMA AVX2 BMI2 AVX512 AVX512_VNNI AVX512_BF16;
+    "zen4": SSE42 AVX F16C FMA AVX2 BMI2 AVX512 AVX512_VBMI AVX512_VNNI AVX512_BF16;
+    "alderlake": SSE42 AVX F16C FMA AVX2 BMI2 AVX_VNNI;
+    "sapphirerapids":
+        SSE42 AVX F16C FMA AVX2 BMI2 AVX512 AVX512_VBMI AVX512_VNNI AVX512_BF16 AMX_TILE AMX_INT8;
 };
+
+/// ggml's CPU backends on Linux, as upstream's `ggml/src/CMakeLists.txt` lists them at our pin.
+#[cfg(target_arch = "aarch64")]
+pub const VARIANTS: &[Variant] = variants! {
+    "armv8.0_1": ;
+    "armv8.2_1": DOTPROD;
+    "armv8.2_2": DOTPROD FP16_VECTOR_ARITHMETIC;
+    "armv8.2_3": DOTPROD FP16_VECTOR_ARITHMETIC SVE;
+    "armv8.6_1": DOTPROD FP16_VECTOR_ARITHMETIC SVE MATMUL_INT8;
+    "armv8.6_2": DOTPROD FP16_VECTOR_ARITHMETIC SVE MATMUL_INT8 SVE2;
+    "armv9.2_1": DOTPROD FP16_VECTOR_ARITHMETIC SVE MATMUL_INT8 SME;
+    "armv9.2_2": DOTPROD FP16_VECTOR_ARITHMETIC SVE MATMUL_INT8 SVE2 SME;
+};
+
+/// The names of all variants.
+pub fn variant_names() -> impl Iterator<Item = &'static str> {
+    VARIANTS.iter().map(|variant| variant.name)
+}
 
 /// The file name of a CPU backend.
 pub fn backend(variant: &str) -> String {
@@ -63,13 +91,11 @@ impl Part {
         }
     }
 
-    /// Names out of [`VARIANTS`].
-    pub fn variants(self) -> &'static [&'static str] {
-        match self {
-            Part::Whole => VARIANTS,
-            Part::Sample if cfg!(target_arch = "aarch64") => &["armv8.0_1", "armv8.6_1"],
-            Part::Sample => &["x64", "haswell"],
-        }
+    /// The variants in it.
+    pub fn variants(self) -> impl Iterator<Item = &'static Variant> {
+        let sample: &[&str] =
+            if cfg!(target_arch = "aarch64") { &["armv8.0_1", "armv8.6_1"] } else { &["x64", "haswell"] };
+        VARIANTS.iter().filter(move |variant| self == Part::Whole || sample.contains(&variant.name))
     }
 
     /// Names of [`TOOLS`].
@@ -135,8 +161,6 @@ pub fn plan(part: Part, jobs: usize, toolchain: &Hermetic, at: &Locations) -> Re
     );
     // Line tables are for backtraces of those who fetch the debug files; the code is the same without.
     let flags = ["-gline-tables-only"].into_iter().chain(isa_flags()).collect::<Vec<_>>().join(" ");
-    let inputs =
-        Sha256Digest::new(Sha256::digest(format!("{}\n{made_with}\n{flags}\n{}", at.source_id, at.commit)).into());
     let on = |text: &str| (text.to_owned(), "ON".to_owned());
     let off = |text: &str| (text.to_owned(), "OFF".to_owned());
     let mut definitions: BTreeMap<String, String> =
@@ -167,12 +191,11 @@ pub fn plan(part: Part, jobs: usize, toolchain: &Hermetic, at: &Locations) -> Re
                 .map(off),
             )
             .collect();
-    let backends = |part: Part| part.variants().iter().map(|variant| format!("ggml-cpu-{variant}")).collect::<Vec<_>>();
+    let backends = |part: Part| part.variants().map(|variant| format!("ggml-cpu-{}", variant.name)).collect::<Vec<_>>();
     let sample = [vec![Part::Sample.tools()[0].to_owned()], backends(Part::Sample)].concat();
     definitions.extend(
         [
             ("CARAVAN_BACKENDS", backends(Part::Whole).join(";")),
-            ("CARAVAN_INPUTS", inputs.to_string()),
             ("CARAVAN_SAMPLE", sample.join(";")),
             ("CARAVAN_TOOLS", Part::Whole.tools().join(";")),
             ("CMAKE_BUILD_TYPE", "Release".to_owned()),

@@ -65,6 +65,11 @@ impl Store {
         self.root.join("tuning").join(host.as_str()).join(format!("{id}.json"))
     }
 
+    /// Where it is written down where a build came from.
+    pub fn origin_path(&self, id: &BuildId) -> PathBuf {
+        self.root.join("origins").join(format!("{id}.json"))
+    }
+
     /// Verified downloads.
     pub fn cache(&self) -> PathBuf {
         self.root.join("cache")

@@ -7,16 +7,18 @@
 //!   bin -> current/bin              so that PATH needs one entry
 //!   lib -> current/lib
 //!   tuning/<host>/<id>.json         what was measured for a build on a host
+//!   origins/<id>.json               where a build came from, if it was not compiled here
 //!   history                         what was active before, newest first, one id per line
 //!   .lock                           held by the one writer
 //! ```
 //!
-//! **Readers** need no lock: [`Store::list`], [`Store::active`], [`Store::find`], [`Store::verify`], [`Store::tuning`]
-//! and every program below `current` see the old build or the new one, never a mixture.
+//! **Readers** need no lock: [`Store::list`], [`Store::active`], [`Store::find`], [`Store::verify`], [`Store::tuning`],
+//! [`Store::origin`] and every program below `current` see the old build or the new one, never a mixture.
 //!
 //! **Writers** take turns: [`Store::lock`] gives a [`Writer`], and only a writer can [`stage`](Writer::stage) and
 //! [`commit`](Writer::commit) a build, [`use_build`](Writer::use_build), [`rollback`](Writer::rollback),
-//! [`uninstall`](Writer::uninstall) or [`record_tuning`](Writer::record_tuning). Each change becomes visible by one
+//! [`uninstall`](Writer::uninstall), [`record_tuning`](Writer::record_tuning) or
+//! [`record_origin`](Writer::record_origin). Each change becomes visible by one
 //! rename, and what was written is synced before it. A writer that is killed leaves at most hidden entries, which the
 //! next writer sweeps.
 //!
@@ -39,6 +41,7 @@ mod inventory;
 mod layout;
 mod lock;
 mod measured;
+mod origin;
 mod remove;
 mod smoke;
 mod tree;

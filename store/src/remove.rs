@@ -21,7 +21,7 @@ pub struct Removed {
 
 impl Writer<'_> {
     /// Removes an installed build, damaged or not; `text` as for [`Store::find`]. What was measured for it stays: the
-    /// same id is the same files.
+    /// same id is the same files. Where it came from is forgotten.
     ///
     /// # Errors
     /// No such build, it is the active one ([`codes::BUILD_ACTIVE`]), or the store cannot be written.
@@ -34,7 +34,11 @@ impl Writer<'_> {
         let path = self.store.build(&id);
         let size_bytes = tree::size(&path);
         discard(self.store, &id).map_err(|error| Error::io("cannot remove", &path, error))?;
-        Ok(Removed { id, size_bytes })
+        let origin = self.store.origin_path(&id);
+        match fs::remove_file(&origin) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::io("cannot remove", &origin, error)),
+            _ => Ok(Removed { id, size_bytes }),
+        }
     }
 }
 

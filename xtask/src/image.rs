@@ -78,7 +78,8 @@ fn is_library(file: &Path) -> bool {
     name.starts_with("lib") && name.ends_with(".so")
 }
 
-fn files_of(dir: &Path) -> Result<Vec<PathBuf>> {
+/// The files of a directory, sorted.
+pub(crate) fn files_of(dir: &Path) -> Result<Vec<PathBuf>> {
     let fail = |error| Error::io("cannot read", dir, error);
     let mut files = Vec::new();
     for entry in fs::read_dir(dir).map_err(fail)? {

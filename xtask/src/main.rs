@@ -14,6 +14,8 @@ mod measuring;
 mod models;
 mod openblas;
 mod portable;
+mod proof;
+mod smoke;
 mod source;
 mod trial;
 mod ui;

@@ -1,16 +1,23 @@
-//! Makes the portable build: fetch, patch, web page, compile.
+//! Makes the portable build: fetch, patch, web page, compile, and the tree of files that is shipped.
 
+mod rules;
+mod tree;
+
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use diagnostic::Result;
+use build_info::{Blas, BuildInfo, BuildKind, Timestamp};
+use diagnostic::{Error, Result, codes};
 use fetch::vendor::VendorPlan;
 use llama_build::CompilePlan;
-use llama_build::portable::{self, Locations, Part};
-use llama_build::toolchain::{self, Hermetic};
+use llama_build::portable::{self, GLIBC_FLOOR, Locations, Part};
+use llama_build::toolchain::{self, Hermetic, pypi};
 
-use crate::source::Source;
-use crate::{compile, source, ui, workspace};
+use crate::source::{self, Source};
+use crate::{compile, ui, workspace};
+
+pub(crate) use tree::Tree;
 
 /// Everything that is decided before anything is done.
 pub(crate) struct Plan {
@@ -22,7 +29,27 @@ pub(crate) struct Plan {
 /// A compiled part of the portable build.
 pub(crate) struct Compiled {
     pub(crate) plan: CompilePlan,
-    pub(crate) source: Source,
+    part: Part,
+    source: Source,
+    /// The licences of zig, whose C++ library is linked in.
+    zig_licences: PathBuf,
+    /// Day of the pinned commit.
+    date: Timestamp,
+}
+
+/// Where a part is compiled, and with which environment, which must not matter.
+#[derive(Debug, Clone)]
+pub(crate) struct Place<'a> {
+    pub(crate) dir: PathBuf,
+    pub(crate) jobs: Option<usize>,
+    pub(crate) environment: &'a [(&'a str, &'a str)],
+}
+
+impl Place<'static> {
+    /// The usual one; objects are kept there between runs.
+    pub(crate) fn usual() -> Place<'static> {
+        Place { dir: workspace::llama_target_dir().join("portable"), jobs: None, environment: &[] }
+    }
 }
 
 /// What must be fetched and compiled.
@@ -44,26 +71,70 @@ impl fmt::Display for Plan {
         }
         write!(f, "{}", self.vendor)?;
         writeln!(f, "compile llama.cpp, portable kind, with zig {}, {} jobs", self.toolchain.zig.version, self.jobs)?;
-        writeln!(f, "  for {}, variants {}", portable::target(), portable::VARIANTS.join(" "))
+        writeln!(f, "  target     {}", portable::target())?;
+        writeln!(f, "  variants   {}", portable::variant_names().collect::<Vec<_>>().join(" "))
     }
 }
 
-/// Where the portable kind is compiled.
-pub(crate) fn build_dir() -> PathBuf {
-    workspace::llama_target_dir().join("portable")
-}
+/// Objects, zig's cache, the source and the result.
+const TARGET_BYTES: u64 = 3_000_000_000;
 
 /// Fetches, patches and compiles. The caller holds [`compile::lock`].
-pub(crate) fn compile(plan: &Plan, part: Part, build_dir: &Path, environment: &[(&str, &str)]) -> Result<Compiled> {
+pub(crate) fn compile(plan: &Plan, part: Part, place: &Place) -> Result<Compiled> {
+    workspace::check_space(&workspace::target_dir(), TARGET_BYTES)?;
     toolchain::fetch(&plan.toolchain.to_fetch, &workspace::tools_dir(), &mut ui::note)?;
-    let source = source::prepare(&plan.vendor)?;
+    // A copy of its own: the web page is put into it.
+    let source = source::prepare(&plan.vendor, &place.dir.join("source"))?;
     let at = Locations {
         source: source.dir.clone(),
         source_id: source.id(),
         commit: source.commit.clone(),
-        build_dir: build_dir.to_owned(),
+        build_dir: place.dir.clone(),
     };
-    let compile_plan = portable::plan(part, plan.jobs, &plan.toolchain, &at)?;
-    compile::portable(&compile_plan, environment)?;
-    Ok(Compiled { plan: compile_plan, source })
+    let compile_plan = portable::plan(part, place.jobs.unwrap_or(plan.jobs), &plan.toolchain, &at)?;
+    compile::portable(&compile_plan, place.environment)?;
+    let zig_licences = pypi::ZIG.licences(&pypi::ZIG.dir(&workspace::tools_dir()));
+    let date = format!("{}T00:00:00Z", plan.vendor.pin.date);
+    let date = date.parse().map_err(|error| {
+        Error::new(codes::PIN_INVALID, format!("the pin's date `{}` is no day: {error}", plan.vendor.pin.date))
+    })?;
+    Ok(Compiled { plan: compile_plan, part, source, zig_licences, date })
+}
+
+impl Compiled {
+    /// `build_info.json` without digests: nothing of this machine is in it.
+    pub(crate) fn info(&self, plan: &Plan) -> BuildInfo {
+        let tools = [("cmake", &plan.toolchain.cmake), ("ninja", &plan.toolchain.ninja)];
+        BuildInfo {
+            schema_version: BuildInfo::SCHEMA_VERSION,
+            build_type: BuildKind::Portable,
+            date: self.date,
+            hostname: None,
+            cpu_model: None,
+            cpu_flags: None,
+            cmake_flags: self.plan.cmake_flags(),
+            llama_version: self.source.version.clone(),
+            llama_commit: self.source.commit.clone(),
+            llama_tree: self.source.tree.clone(),
+            patches: self.source.patches(),
+            compiler: format!("zig {}", plan.toolchain.zig.version),
+            tools: tools.into_iter().map(|(name, tool)| (name.to_owned(), tool.version.clone())).collect(),
+            reproducible: true,
+            optimal_threads: None,
+            variants: portable::variant_names().map(str::to_owned).collect(),
+            glibc_floor: Some(GLIBC_FLOOR.to_owned()),
+            blas: Blas {
+                enabled: false,
+                vendor: None,
+                version: None,
+                reason: "a portable build has none".to_owned(),
+                measured: None,
+                extra: Default::default(),
+            },
+            lto: false,
+            openssl: None,
+            digests: BTreeMap::new(),
+            extra: Default::default(),
+        }
+    }
 }

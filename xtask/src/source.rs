@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use build_info::Patch;
 use diagnostic::Result;
 use fetch::patch::{self, AppliedPatch};
 use fetch::vendor::{self, Outcome, Progress as VendorProgress, VendorPlan};
@@ -23,6 +24,16 @@ impl Source {
     pub(crate) fn id(&self) -> String {
         let patches = self.patches.iter().map(|patch| patch.sha256.to_string());
         std::iter::once(self.tree.clone()).chain(patches).collect::<Vec<_>>().join("+")
+    }
+
+    /// The patches as `build_info.json` names them.
+    pub(crate) fn patches(&self) -> Vec<Patch> {
+        let patch = |applied: &AppliedPatch| Patch {
+            name: applied.name.clone(),
+            sha256: applied.sha256,
+            extra: Default::default(),
+        };
+        self.patches.iter().map(patch).collect()
     }
 }
 
@@ -49,13 +60,12 @@ pub(crate) fn fetch(plan: &VendorPlan) -> Result<()> {
     Ok(())
 }
 
-/// Fetches, verifies and patches.
-pub(crate) fn prepare(plan: &VendorPlan) -> Result<Source> {
+/// Fetches, verifies, and makes `dir` the patched copy.
+pub(crate) fn prepare(plan: &VendorPlan, dir: &Path) -> Result<Source> {
     fetch(plan)?;
-    let dir = workspace::llama_target_dir().join("source");
-    let patches = patch::apply(&plan.tree(), &plan.patches(), &dir)?;
+    let patches = patch::apply(&plan.tree(), &plan.patches(), dir)?;
     Ok(Source {
-        dir,
+        dir: dir.to_owned(),
         commit: plan.pin.commit.to_string(),
         tree: plan.pin.tree.to_string(),
         version: plan.pin.version.clone(),

@@ -42,8 +42,8 @@ fn the_keys_that_people_rely_on_are_always_there() {
 /// A schema that forbids other keys would refuse the files of later versions.
 #[test]
 fn unknown_keys_are_allowed_and_every_key_is_described() {
-    for schema in [parsed(&schema::build_info()), parsed(&schema::tuning())] {
-        let definitions = schema["$defs"].as_object().unwrap().values().chain([&schema]);
+    for schema in [schema::build_info(), schema::origin(), schema::tuning()].map(|text| parsed(&text)) {
+        let definitions = schema["$defs"].as_object().into_iter().flat_map(|inner| inner.values()).chain([&schema]);
         for definition in definitions.filter(|definition| definition["type"] == "object") {
             assert_eq!(definition["additionalProperties"], Value::Bool(true), "{}", definition["description"]);
             for (key, value) in definition["properties"].as_object().unwrap() {

@@ -9,4 +9,5 @@ mod failure;
 mod install;
 mod inventory;
 mod measured;
+mod origin;
 mod support;

@@ -32,6 +32,7 @@ impl Flags {
 fn generated() -> Vec<(&'static str, String)> {
     vec![
         ("docs/build_info.schema.json", build_info::schema::build_info()),
+        ("docs/origin.schema.json", build_info::schema::origin()),
         ("docs/tuning.schema.json", build_info::schema::tuning()),
         ("docs/errors.md", errors()),
         ("docs/environment.md", environment()),

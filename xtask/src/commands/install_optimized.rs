@@ -5,24 +5,22 @@ use std::fmt;
 use std::fs;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use build_info::{Blas, BuildId, BuildInfo, BuildKind, Patch};
+use build_info::{Blas, BuildId, BuildInfo, BuildKind};
 use clap::Args;
 use diagnostic::{Error, Result, codes};
 use fetch::vendor::VendorPlan;
-use gguf::model::{Quant, Shape};
 use host::Host;
+use llama_build::CompilePlan;
 use llama_build::native::{self, Locations, Options};
 use llama_build::toolchain::{self, Toolchain, Wishes};
-use llama_build::{CompilePlan, product};
 use serde::{Deserialize, Serialize};
-use store::{Smoke, SmokePlan, Store};
+use store::Store;
 
 use crate::image::Image;
 use crate::source::Source;
-use crate::{compile, machine, models, openblas, source, trial, ui, workspace};
+use crate::{compile, machine, openblas, proof, smoke, source, trial, ui, workspace};
 
 /// Compile llama.cpp for this CPU, measure it, install and activate it
 #[derive(Debug, Args)]
@@ -157,7 +155,7 @@ fn run(plan: &Plan, host: &Host, start: Instant) -> Result<()> {
     toolchain::fetch(&plan.toolchain.to_fetch, &workspace::tools_dir(), &mut ui::note)?;
     // From patching to copying into the store: another run would change the files under us.
     let _building = compile::lock()?;
-    let source = source::prepare(&plan.vendor)?;
+    let source = source::prepare(&plan.vendor, &workspace::llama_target_dir().join("source"))?;
     let blas = openblas::acquire(&plan.blas, &plan.toolchain);
     process::interrupt::check()?;
     if let (Err(reason), openblas::Wish::On) = (&blas, plan.wish) {
@@ -176,13 +174,13 @@ fn run(plan: &Plan, host: &Host, start: Instant) -> Result<()> {
     }
 
     let image = Image::collect(&compile, blas.as_ref().ok())?;
-    prove(&image)?;
+    proof::answers(&image.bin())?;
     let measured = trial::run(host, &image, plan.wish, blas)?;
     let info = describe(host, plan, &compile, &source, measured.blas)?;
     let writer = store.lock(ui::waiting("with the store"))?;
     let staging = writer.stage()?;
     image.copy_to(staging.path())?;
-    let receipt = writer.commit(staging, info, &smoke_plan())?;
+    let receipt = writer.commit(staging, info, &smoke::plan())?;
     drop(writer);
     let id = &receipt.activation.to;
     remember(&record, &compile, plan.wish, id)?;
@@ -219,11 +217,7 @@ fn describe(host: &Host, plan: &Plan, compile: &CompilePlan, source: &Source, bl
         llama_version: source.version.clone(),
         llama_commit: source.commit.clone(),
         llama_tree: source.tree.clone(),
-        patches: source
-            .patches
-            .iter()
-            .map(|patch| Patch { name: patch.name.clone(), sha256: patch.sha256, extra: Default::default() })
-            .collect(),
+        patches: source.patches(),
         compiler: format!("{name} {}", cxx.version),
         tools: tools.into_iter().map(|(name, program)| (name.to_owned(), program.version.clone())).collect(),
         reproducible: false,
@@ -236,32 +230,6 @@ fn describe(host: &Host, plan: &Plan, compile: &CompilePlan, source: &Source, bl
         digests: BTreeMap::new(),
         extra: Default::default(),
     })
-}
-
-fn smoke_plan() -> SmokePlan {
-    SmokePlan {
-        tools: product::TOOLS.iter().map(|tool| Smoke::new(tool.name, tool.smoke, &[tool.smoke_status])).collect(),
-        timeout: Duration::from_secs(60),
-    }
-}
-
-/// The proof that comes before anything is installed: the build answers a prompt on a generated model.
-fn prove(image: &Image) -> Result<()> {
-    let model = models::generated(Shape::Tiny, Quant::Q4KM)?;
-    let mut command = Command::new(image.bin().join("llama-completion"));
-    command.env_remove("LD_LIBRARY_PATH");
-    command
-        .args(["--no-conversation", "--no-display-prompt", "--seed", "1", "-n", "16", "-p", "hello", "-m"])
-        .arg(&model.path);
-    let done = process::run(&mut command, Duration::from_secs(120))?;
-    if done.status.success() && !done.stdout.trim().is_empty() {
-        ui::note("proven    it answers a prompt on a generated model");
-        return Ok(());
-    }
-    Err(Error::new(
-        codes::SMOKE_FAILED,
-        format!("`llama-completion` does not answer: {}: {}", done.ended_by(), done.last_words()),
-    ))
 }
 
 /// What was installed from a build directory. Measuring it again would change nothing.

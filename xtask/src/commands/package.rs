@@ -1,17 +1,32 @@
-//! `package`: the portable build, packed as an OCI artefact.
+//! `package`: the portable build, checked and packed as an OCI artefact.
 
-use std::path::PathBuf;
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
 
-use clap::Args;
-use diagnostic::Result;
+use artefact::{Split, pack};
+use clap::{Args, ValueEnum};
+use diagnostic::{Error, Result, codes};
+use elf::tree_differences;
 use host::Host;
 use llama_build::portable::Part;
+use oci::{Descriptor, Layout, ReadLayout};
 
-use crate::{compile, machine, portable, ui};
+use crate::portable::{Compiled, Place, Tree};
+use crate::proof::Page;
+use crate::{compile, machine, portable, proof, ui, workspace};
 
 /// Build the portable llama.cpp with every CPU variant, check it, and pack it as an OCI artefact
 #[derive(Debug, Args)]
 pub(crate) struct Flags {
+    /// The layout directory to write
+    #[arg(long, value_name = "DIR", default_value = "dist/oci")]
+    out: PathBuf,
+    /// Build again, in another directory and another environment, and compare: everything, or ggml with two variants and one
+    /// tool
+    #[arg(long, value_enum, value_name = "whole|part", num_args = 0..=1, default_missing_value = "whole", hide_possible_values = true)]
+    check_reproducible: Option<Extent>,
     /// Compilers that run at the same time; otherwise what the CPU budget and memory allow
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=4096))]
     jobs: Option<u16>,
@@ -23,16 +38,153 @@ pub(crate) struct Flags {
     dry_run: bool,
 }
 
+/// How much is built again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Extent {
+    Whole,
+    Part,
+}
+
 impl Flags {
     pub(crate) fn run(self) -> Result<()> {
-        let jobs = self.jobs.map_or_else(|| machine::default_jobs(&Host::probe()), usize::from);
-        let plan = portable::plan(self.source.as_deref(), jobs)?;
+        let start = Instant::now();
+        let plan = Plan {
+            portable: portable::plan(self.source.as_deref(), jobs(self.jobs))?,
+            out: workspace::root().join(&self.out),
+            check: self.check_reproducible,
+        };
         if self.dry_run {
             return ui::print(plan.to_string());
         }
-        let _building = compile::lock()?;
-        let compiled = portable::compile(&plan, Part::Whole, &portable::build_dir(), &[])?;
-        ui::note(format!("built {}", compiled.plan.bin_dir().display()));
+        let packed = run(&plan)?;
+        ui::note(format!("packed    {} in {} s", packed.digest, start.elapsed().as_secs()));
         Ok(())
     }
+}
+
+/// What will be built, compared and written.
+struct Plan {
+    portable: portable::Plan,
+    out: PathBuf,
+    check: Option<Extent>,
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.portable)?;
+        match self.check {
+            Some(Extent::Whole) => writeln!(f, "build it again elsewhere and compare every file")?,
+            Some(Extent::Part) => writeln!(f, "build a part again elsewhere and compare its files")?,
+            None => {}
+        }
+        write!(f, "pack into the layout {}", self.out.display())
+    }
+}
+
+/// Compilers that run at the same time.
+pub(crate) fn jobs(wanted: Option<u16>) -> usize {
+    wanted.map_or_else(|| machine::default_jobs(&Host::probe()), usize::from)
+}
+
+/// Builds the portable kind and packs it into the usual layout, for commands that need one.
+pub(crate) fn build_here(jobs: usize) -> Result<Descriptor> {
+    run(&Plan { portable: portable::plan(None, jobs)?, out: layout_dir(), check: None })
+}
+
+/// Where the layout lies when nobody says otherwise.
+pub(crate) fn layout_dir() -> PathBuf {
+    workspace::root().join("dist/oci")
+}
+
+fn run(plan: &Plan) -> Result<Descriptor> {
+    let _building = compile::lock()?;
+    let place = Place::usual();
+    let compiled = portable::compile(&plan.portable, Part::Whole, &place)?;
+    let tree = Tree::collect(&compiled, &place.dir.join("whole"))?;
+    artefact::seal(&tree.dir, compiled.info(&plan.portable))?;
+    ui::note("checked   libraries, glibc, instructions and paths of every file");
+    proof::everything(&tree.dir.join("bin"), Page::None)?;
+    match plan.check {
+        Some(Extent::Whole) => compare(&plan.portable, Part::Whole, &tree)?,
+        Some(Extent::Part) => compare(&plan.portable, Part::Sample, &sample(&plan.portable, &place)?)?,
+        None => {}
+    }
+    pack(&tree.dir, &plan.out)
+}
+
+/// The part of the usual build that will be built again.
+fn sample(plan: &portable::Plan, place: &Place) -> Result<Tree> {
+    sealed(&portable::compile(plan, Part::Sample, place)?, plan, &place.dir.join("part"))
+}
+
+fn sealed(compiled: &Compiled, plan: &portable::Plan, dir: &Path) -> Result<Tree> {
+    let tree = Tree::collect(compiled, dir)?;
+    artefact::seal(&tree.dir, compiled.info(plan))?;
+    Ok(tree)
+}
+
+/// Builds a part again where everything is different that must not matter, and compares.
+///
+/// # Errors
+/// [`codes::NOT_REPRODUCIBLE`], naming the first file that differs, and where in it.
+fn compare(plan: &portable::Plan, part: Part, first: &Tree) -> Result<()> {
+    let dir = workspace::llama_target_dir().join("portable again, elsewhere");
+    ui::note(format!("comparing with a build in `{}`", workspace::short(&dir)));
+    if dir.exists() {
+        fs::remove_dir_all(&dir).map_err(|error| Error::io("cannot remove", &dir, error))?;
+    }
+    let environment = [("HOME", "/nonexistent"), ("TZ", "Pacific/Chatham"), ("LANG", "tr_TR.UTF-8"), ("USER", "other")];
+    let place = Place { dir: dir.clone(), jobs: Some(1), environment: &environment };
+    let again = sealed(&portable::compile(plan, part, &place)?, plan, &dir.join("tree"))?;
+    let differences = tree_differences(&first.dir, &again.dir)?;
+    if let Some(difference) = differences.first() {
+        let more = match differences.len() {
+            1 => String::new(),
+            n => format!(", and {} more files", n - 1),
+        };
+        return Err(Error::new(codes::NOT_REPRODUCIBLE, format!("two builds differ: {difference}{more}")).hint(format!(
+            "compare `{}` with `{}`",
+            first.dir.display(),
+            again.dir.display()
+        )));
+    }
+    fs::remove_dir_all(&dir).map_err(|error| Error::io("cannot remove", &dir, error))?;
+    ui::note("compared  two builds in two directories are the same bytes");
+    Ok(())
+}
+
+/// Packs a sealed tree. A layout that already holds the same artefact stays as it is, with its signatures.
+fn pack(tree: &Path, out: &Path) -> Result<Descriptor> {
+    let parent = out.parent().unwrap_or(out);
+    fs::create_dir_all(parent).map_err(|error| Error::io("cannot create", parent, error))?;
+    let staging = tempfile::Builder::new()
+        .prefix(".staging-")
+        .tempdir_in(parent)
+        .map_err(|error| Error::io("cannot write in", parent, error))?;
+    let layout = Layout::create(&staging.path().join("oci"))?;
+    let plan = pack::Plan::new(tree, Split::One, env!("CARGO_PKG_REPOSITORY"))?;
+    let packed = plan.run(&layout)?;
+    let tag = &plan.info().llama_version;
+    let index = pack::publish(&layout, std::slice::from_ref(&packed), tag)?;
+    for layer in &packed.layers {
+        let (size, whole) = (layer.descriptor.size, layer.uncompressed_size);
+        ui::note(format!("layer     {:.2} MB, {:.1} MB unpacked", size as f64 / 1e6, whole as f64 / 1e6));
+    }
+    let before = Layout::open(out).and_then(|old| old.resolve(Some(tag)));
+    if before.is_ok_and(|old| old.digest == index.digest) {
+        ui::note(format!("unchanged {}", workspace::short(out)));
+        return Ok(index);
+    }
+    replace(layout.root(), out)?;
+    ui::note(format!("written   {}", workspace::short(out)));
+    Ok(index)
+}
+
+/// Puts a directory in the place of another; what was there goes.
+fn replace(new: &Path, old: &Path) -> Result<()> {
+    let aside = new.with_extension("old");
+    if old.exists() {
+        fs::rename(old, &aside).map_err(|error| Error::io("cannot replace", old, error))?;
+    }
+    fs::rename(new, old).map_err(|error| Error::io("cannot write", old, error))
 }

@@ -1,0 +1,83 @@
+//! `push`: an artefact from a layout to a registry, signed.
+
+use std::path::PathBuf;
+
+use artefact::Offer;
+use artefact::signature::{self, SecretKey, Statement};
+use clap::Args;
+use diagnostic::{Error, Result, codes};
+use oci::{Credentials, Document, Layout, Limits, PushPlan, ReadLayout, Reference, Registry};
+
+use crate::ui::{self, Progress, Unit};
+use crate::{password, workspace};
+
+/// Push a packed artefact to a registry, with its bill of materials and a signature
+#[derive(Debug, Args)]
+pub(crate) struct Flags {
+    /// `HOST/REPOSITORY:TAG`
+    reference: Reference,
+    /// The layout directory to push from
+    #[arg(long, value_name = "DIR", default_value = "dist/oci")]
+    from: PathBuf,
+    /// Sign with this minisign secret key; `CARAVAN_SIGN_PASSWORD` or a question gives its password
+    #[arg(long, value_name = "FILE")]
+    sign_key: Option<PathBuf>,
+    /// Print the plan and stop
+    #[arg(long)]
+    dry_run: bool,
+}
+
+impl Flags {
+    pub(crate) fn run(self) -> Result<()> {
+        let Reference::Registry(name) = &self.reference else {
+            let message = format!("`{}` is not in a registry", self.reference);
+            return Err(Error::new(codes::REFERENCE_INVALID, message).hint("write `HOST/REPOSITORY:TAG`"));
+        };
+        let from = workspace::root().join(&self.from);
+        let layout = Layout::open(&from).map_err(|error| error.hint("`cargo xtask package` writes one"))?;
+        if self.dry_run {
+            let plan = PushPlan::new(&layout, None)?;
+            let signed = if self.sign_key.is_some() { "signed" } else { "not signed" };
+            return ui::print(format!(
+                "push {} of {} to {}, {signed}\n  {} blobs, {:.1} MB",
+                plan.root.digest,
+                from.display(),
+                self.reference,
+                plan.blobs.len(),
+                plan.bytes() as f64 / 1e6
+            ));
+        }
+        if let Some(file) = &self.sign_key {
+            sign(&layout, &SecretKey::read(file, password::ask)?)?;
+        }
+        let plan = PushPlan::new(&layout, None)?;
+        let registry = Registry::open(name, None, Credentials::Stored, Limits::USUAL)?;
+        let mut progress = Progress::new("pushing", Unit::Bytes);
+        let pushed = oci::push(&layout, &plan, &registry, &mut |done, total| progress.set(done, total, ""))?;
+        drop(progress);
+        ui::note(format!("pushed    {} of {} blobs; the others were there", pushed.uploaded, plan.blobs.len()));
+        ui::print(format!("{}@{}", self.reference, pushed.root.digest))
+    }
+}
+
+/// Signs what the tag names and every manifest of ours in it: people copy both.
+fn sign(layout: &Layout, key: &SecretKey) -> Result<()> {
+    let root = layout.resolve(None)?;
+    let (document, bytes) = layout.document(&root)?;
+    let mut subjects = vec![root.clone()];
+    if let Document::Index(index) = &document {
+        subjects.extend(index.manifests.iter().cloned());
+    }
+    let first = match &document {
+        Document::Index(_) => layout.read_blob(&subjects[1], oci::MANIFEST_LIMIT)?,
+        Document::Manifest(_) => bytes,
+    };
+    let offer = Offer::read(&first, &layout.name())?;
+    let statement = Statement { version: &offer.version, date: build_info::now() };
+    for subject in &subjects {
+        let text = signature::sign(&subject.digest, &statement, key)?;
+        signature::attach(layout, subject, &text)?;
+    }
+    ui::note(format!("signed    {} and {} manifest(s) in it", root.digest, subjects.len() - 1));
+    Ok(())
+}

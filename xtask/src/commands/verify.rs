@@ -1,0 +1,82 @@
+//! `verify`: whether an artefact is whole and signed, without installing it.
+
+use std::io::Read;
+
+use artefact::{Bounds, Offer};
+use clap::Args;
+use diagnostic::{Error, Result};
+use oci::{Cache, Platform, Source};
+use serde_json::json;
+
+use crate::distribution::{self, AccessFlags, Vouched};
+use crate::ui::{self, Progress, Unit};
+use crate::workspace;
+
+/// Check an artefact: its signature, every layer and every file in them; installs nothing
+#[derive(Debug, Args)]
+pub(crate) struct Flags {
+    /// `HOST/REPOSITORY[:TAG][@DIGEST]`, `oci:DIR[:TAG]` or `oci-archive:FILE[:TAG]`; otherwise as `install-fast`
+    reference: Option<String>,
+    #[command(flatten)]
+    access: AccessFlags,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Flags {
+    pub(crate) fn run(self) -> Result<()> {
+        let wanted = distribution::wanted(self.reference.as_deref())?;
+        let trust = self.access.trust()?;
+        let source = Source::open(&wanted.reference, &self.access.access()?)?;
+        let resolved = source.resolve(&Platform::current())?;
+        let what = format!("`{}`", resolved.reference);
+        let offer = Offer::of(&resolved.manifest, resolved.descriptor.digest, &what)?;
+        let vouched = distribution::vouch(&source, &resolved, &trust)?;
+        // Beside the store, where there is room, and gone afterwards.
+        let parent = workspace::store().cache();
+        workspace::check_space(&parent, offer.compressed_size + offer.uncompressed_size)?;
+        let dir = tempfile::Builder::new()
+            .prefix(".verify-")
+            .tempdir_in(&parent)
+            .map_err(|error| Error::io("cannot write in", &parent, error))?;
+        let cache = Cache::open(&dir.path().join("cache"))?;
+        let blobs: Vec<_> = resolved.manifest.blobs().cloned().collect();
+        let mut progress = Progress::new("fetching", Unit::Bytes);
+        oci::fetch(&source, &blobs, &cache, &mut |done, total| progress.set(done, total, ""))?;
+        drop(progress);
+        let mut open = |blob: &oci::Descriptor| Ok(Box::new(cache.open_blob(blob)?) as Box<dyn Read + Send>);
+        let tree = dir.path().join("tree");
+        std::fs::create_dir(&tree).map_err(|error| Error::io("cannot create", &tree, error))?;
+        let info = artefact::unpack(&resolved.manifest, &mut open, Bounds::of(&offer), &tree)?;
+        if self.json {
+            let signed_by = match &vouched {
+                Vouched::Signed(verified) => Some(verified.key.to_string()),
+                Vouched::Nobody | Vouched::BuiltHere => None,
+            };
+            let value = json!({
+                "reference": resolved.reference.to_string(),
+                "digest": resolved.root.digest.to_string(),
+                "manifest": resolved.descriptor.digest.to_string(),
+                "signed_by": signed_by,
+                "build_id": offer.build_id.to_string(),
+                "compressed_bytes": offer.compressed_size,
+                "uncompressed_bytes": offer.uncompressed_size,
+                "files": info.digests.len() + 1,
+            });
+            return ui::print(serde_json::to_string_pretty(&value).expect("plain JSON"));
+        }
+        ui::print(format!(
+            "reference  {}\ndigest     {}\nmanifest   {}\nsignature  {vouched}\nbuild      {}\nvariants   {}\nglibc      {}\nsize       {:.2} MB, {:.1} MB installed\nfiles      {}, all as listed",
+            resolved.reference,
+            resolved.root.digest,
+            resolved.descriptor.digest,
+            offer.build_id,
+            offer.variants.join(" "),
+            offer.glibc_floor.as_deref().unwrap_or("unknown"),
+            offer.compressed_size as f64 / 1e6,
+            offer.uncompressed_size as f64 / 1e6,
+            info.digests.len() + 1,
+        ))
+    }
+}

@@ -1,0 +1,37 @@
+//! What the files of a portable build must keep to; the gate looks.
+
+use std::env;
+use std::path::PathBuf;
+
+use elf::gate::{Forbidden, Reviewed, Rules};
+use llama_build::CompilePlan;
+
+use crate::workspace;
+
+/// Functions with code that not every CPU has, which look at the CPU first.
+const REVIEWED: &[Reviewed<'static>] = &[];
+
+/// Places of this machine, none of which may stand in a shipped file.
+pub(super) fn private_paths(plan: &CompilePlan) -> Vec<(&'static str, String)> {
+    let mut paths: Vec<(&str, PathBuf)> = vec![
+        ("the repository", workspace::root().to_owned()),
+        ("the build directory", plan.build_dir.clone()),
+        ("the source directory", plan.source.clone()),
+        ("the directory of build tools", workspace::tools_dir()),
+    ];
+    paths.extend(env::var_os("HOME").map(|home| ("the home directory", home.into())));
+    // A home directory of `/` is in every path.
+    paths.retain(|(_, path)| path.components().count() > 1);
+    paths.into_iter().map(|(what, path)| (what, path.display().to_string())).collect()
+}
+
+/// The rules, with these texts forbidden.
+pub(super) fn rules<'a>(forbidden: &'a [Forbidden<'a>]) -> Rules<'a> {
+    let own_libraries = &["libllama.so", "libggml.so", "libggml-base.so"];
+    Rules { own_libraries, reviewed: REVIEWED, forbidden, ..Rules::llama_cpp() }
+}
+
+/// The forbidden texts of these paths.
+pub(super) fn forbidden<'a>(private: &'a [(&'static str, String)]) -> Vec<Forbidden<'a>> {
+    private.iter().map(|(what, path)| Forbidden { what, text: path.as_bytes() }).collect()
+}

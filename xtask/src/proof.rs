@@ -1,0 +1,210 @@
+//! The proof that a build works, before it is installed or packed: what people do first with it, and what a wrong link
+//! layout breaks first.
+
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use diagnostic::{Error, Result, codes};
+use gguf::model::{Quant, Shape};
+use llama_build::product::TOOLS;
+use process::Finished;
+
+use crate::{models, ui};
+
+/// The slowest of these takes a second or two on a fast machine.
+const TIMEOUT: Duration = Duration::from_secs(120);
+
+/// The build answers a prompt on a generated model. `bin` holds its tools.
+pub(crate) fn answers(bin: &Path) -> Result<()> {
+    let model = models::generated(Shape::Tiny, Quant::Q4KM)?;
+    answers_with(bin, &model.path)?;
+    ui::note("proven    it answers a prompt on a generated model");
+    Ok(())
+}
+
+/// Everything: every tool runs, models are loaded, written and refused, and the server answers and refuses.
+///
+/// # Errors
+/// [`codes::GATE_FAILED`], naming the tool and what it did.
+pub(crate) fn everything(bin: &Path, page: Page) -> Result<()> {
+    let dir =
+        tempfile::tempdir().map_err(|error| Error::io("cannot create", Path::new("a temporary directory"), error))?;
+    let model = models::generated(Shape::Tiny, Quant::F16)?.path;
+    every_tool_runs(bin)?;
+    answers_with(bin, &model)?;
+    sizes_are_printed(bin, &model)?;
+    quantised_models_load(bin, &model, dir.path())?;
+    truncated_models_are_refused(bin, &model, dir.path())?;
+    the_server_answers_and_refuses(bin, &model, page, dir.path())?;
+    ui::note(format!(
+        "proven    {} tools run; completion, quantise, fit-params and the server do their work",
+        TOOLS.len()
+    ));
+    Ok(())
+}
+
+/// Whether the server's web page is in the build.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Page {
+    Inside,
+    None,
+}
+
+fn tool(bin: &Path, name: &str) -> Command {
+    let mut command = Command::new(bin.join(name));
+    // A build finds its own libraries.
+    command.env_remove("LD_LIBRARY_PATH");
+    command
+}
+
+fn failed(what: &str, done: &Finished) -> Error {
+    Error::new(codes::GATE_FAILED, format!("{what}: {}: {}", done.ended_by(), done.last_words()))
+}
+
+fn every_tool_runs(bin: &Path) -> Result<()> {
+    for product in TOOLS {
+        let done = process::run(tool(bin, product.name).args(product.smoke), TIMEOUT)?;
+        if done.status.code() != Some(product.smoke_status) {
+            return Err(failed(&format!("`{} {}`", product.name, product.smoke.join(" ")), &done));
+        }
+    }
+    Ok(())
+}
+
+fn answers_with(bin: &Path, model: &Path) -> Result<()> {
+    let arguments = ["--no-conversation", "--no-display-prompt", "--seed", "1", "-n", "16", "-p", "hello", "-m"];
+    let done = process::run(tool(bin, "llama-completion").args(arguments).arg(model), TIMEOUT)?;
+    if done.status.success() && !done.stdout.trim().is_empty() {
+        return Ok(());
+    }
+    Err(failed("`llama-completion` does not answer", &done))
+}
+
+fn sizes_are_printed(bin: &Path, model: &Path) -> Result<()> {
+    let done = process::run(tool(bin, "llama-fit-params").args(["--fit-print", "on", "-m"]).arg(model), TIMEOUT)?;
+    if done.status.success() && done.stdout.bytes().any(|byte| byte.is_ascii_digit()) {
+        return Ok(());
+    }
+    Err(failed("`llama-fit-params --fit-print on` prints no sizes", &done))
+}
+
+fn quantised_models_load(bin: &Path, model: &Path, dir: &Path) -> Result<()> {
+    let quantised = dir.join("q8_0.gguf");
+    let done = process::run(tool(bin, "llama-quantize").arg(model).arg(&quantised).arg("q8_0"), TIMEOUT)?;
+    if !done.status.success() {
+        return Err(failed("`llama-quantize`", &done));
+    }
+    answers_with(bin, &quantised)
+}
+
+fn truncated_models_are_refused(bin: &Path, model: &Path, dir: &Path) -> Result<()> {
+    let truncated = dir.join("truncated.gguf");
+    let whole = fs::read(model).map_err(|error| Error::io("cannot read", model, error))?;
+    fs::write(&truncated, &whole[..whole.len() / 2]).map_err(|error| Error::io("cannot write", &truncated, error))?;
+    let done = process::run(tool(bin, "llama-bench").arg("-m").arg(&truncated), TIMEOUT)?;
+    if !done.status.success() && done.status.signal().is_none() {
+        return Ok(());
+    }
+    Err(failed("`llama-bench` should refuse a truncated model", &done))
+}
+
+fn the_server_answers_and_refuses(bin: &Path, model: &Path, page: Page, dir: &Path) -> Result<()> {
+    let server = Server::start(bin, model, dir)?;
+    server.expect("POST", "/completion", r#"{"prompt":"hello","n_predict":4}"#, 200, "\"tokens_predicted\":4")?;
+    // Thrown in one place and caught in another; so does a gcc build of the same commit answer.
+    server.expect("POST", "/completion", r#"{"prompt":"hello","n_predict":"four"}"#, 400, "error")?;
+    server.expect("POST", "/completion", r#"{"prompt":"#, 500, "parse error at line 1")?;
+    let (status, text) = match page {
+        Page::Inside => (200, "<!doctype html"),
+        Page::None => (404, ""),
+    };
+    server.expect("GET", "/", "", status, text)?;
+    server.expect("GET", "/health", "", 200, "ok")
+}
+
+/// A server on loopback, ended when dropped.
+struct Server {
+    child: Child,
+    port: u16,
+    log: PathBuf,
+}
+
+impl Server {
+    fn start(bin: &Path, model: &Path, dir: &Path) -> Result<Server> {
+        let no_port = |error| Error::io("cannot take a port on", Path::new("127.0.0.1"), error);
+        // Free at this moment; should another program take it in the next, the server says so and ends.
+        let port = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).map_err(no_port)?.port();
+        let log = dir.join("server.log");
+        let output = || File::options().create(true).append(true).open(&log);
+        let outputs = output().and_then(|out| Ok((out, output()?)));
+        let (out, err) = outputs.map_err(|error| Error::io("cannot write", &log, error))?;
+        let child = process::spawn(
+            tool(bin, "llama-server")
+                .args(["--host", "127.0.0.1", "--ctx-size", "512", "--port", &port.to_string(), "-m"])
+                .arg(model)
+                .stdin(Stdio::null())
+                .stdout(out)
+                .stderr(err),
+        )?;
+        let mut server = Server { child, port, log };
+        let deadline = Instant::now() + TIMEOUT;
+        while server.request("GET", "/health", "").is_none_or(|(status, _)| status != 200) {
+            process::interrupt::check()?;
+            let ended = server.child.try_wait().is_ok_and(|status| status.is_some());
+            if ended || Instant::now() > deadline {
+                return Err(server.failed("`llama-server` does not get ready"));
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Ok(server)
+    }
+
+    fn expect(&self, method: &str, path: &str, body: &str, status: u16, text: &str) -> Result<()> {
+        match self.request(method, path, body) {
+            Some((found, answer)) if found == status && answer.to_lowercase().contains(text) => Ok(()),
+            Some((found, answer)) => {
+                let answer: String = answer.chars().take(200).collect();
+                Err(self.failed(&format!(
+                    "`llama-server` answers `{method} {path}` with {found} {answer}; expected {status} with `{text}`"
+                )))
+            }
+            None => Err(self.failed(&format!("`llama-server` does not answer `{method} {path}`"))),
+        }
+    }
+
+    /// One request on a connection of its own: the status and the body.
+    fn request(&self, method: &str, path: &str, body: &str) -> Option<(u16, String)> {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
+        stream.set_read_timeout(Some(TIMEOUT)).ok()?;
+        let length = body.len();
+        write!(
+            stream,
+            "{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
+             Content-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+        )
+        .ok()?;
+        let mut response = Vec::new();
+        stream.read_to_end(&mut response).ok()?;
+        let response = String::from_utf8_lossy(&response);
+        let (head, body) = response.split_once("\r\n\r\n")?;
+        Some((head.split(' ').nth(1)?.parse().ok()?, body.to_owned()))
+    }
+
+    fn failed(&self, what: &str) -> Error {
+        let log = fs::read(&self.log).unwrap_or_default();
+        let log = String::from_utf8_lossy(&log);
+        let last = log.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("it says nothing").to_owned();
+        Error::new(codes::GATE_FAILED, format!("{what}; the last line of its log: {last}"))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        process::end(&mut self.child);
+    }
+}
