@@ -15,8 +15,9 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    #[command(visible_alias = "install")]
+    InstallFast(commands::install_fast::Flags),
     InstallOptimized(commands::install_optimized::Flags),
-    Package(commands::package::Flags),
     Bench(commands::bench::Flags),
     ShowBuild(commands::show_build::Flags),
     List(commands::list::Flags),
@@ -25,6 +26,10 @@ pub(crate) enum Command {
     Uninstall(commands::uninstall::Flags),
     CleanBuild(commands::clean_build::Flags),
     Vendor(commands::vendor::Flags),
+    Package(commands::package::Flags),
+    Push(commands::push::Flags),
+    Verify(commands::verify::Flags),
+    Keygen(commands::keygen::Flags),
     Model(commands::model::Flags),
     Codegen(commands::codegen::Flags),
     Test(commands::test::Flags),
@@ -33,8 +38,8 @@ pub(crate) enum Command {
 impl Command {
     pub(crate) fn run(self) -> Result<()> {
         match self {
+            Command::InstallFast(flags) => flags.run(),
             Command::InstallOptimized(flags) => flags.run(),
-            Command::Package(flags) => flags.run(),
             Command::Bench(flags) => flags.run(),
             Command::ShowBuild(flags) => flags.run(),
             Command::List(flags) => flags.run(),
@@ -43,6 +48,10 @@ impl Command {
             Command::Uninstall(flags) => flags.run(),
             Command::CleanBuild(flags) => flags.run(),
             Command::Vendor(flags) => flags.run(),
+            Command::Package(flags) => flags.run(),
+            Command::Push(flags) => flags.run(),
+            Command::Verify(flags) => flags.run(),
+            Command::Keygen(flags) => flags.run(),
             Command::Model(flags) => flags.run(),
             Command::Codegen(flags) => flags.run(),
             Command::Test(flags) => flags.run(),

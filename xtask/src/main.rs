@@ -7,12 +7,14 @@
 mod cli;
 mod commands;
 mod compile;
+mod distribution;
 mod environment;
 mod image;
 mod machine;
 mod measuring;
 mod models;
 mod openblas;
+mod password;
 mod portable;
 mod proof;
 mod smoke;

@@ -8,7 +8,7 @@ use artefact::{Bounds, Offer};
 use build_info::{BuildId, Origin};
 use clap::Args;
 use diagnostic::{Error, Result, codes};
-use oci::{Cache, Layout, LayoutReference, Platform, Reference, Resolved, Source};
+use oci::{Cache, LayoutReference, Platform, Reference, Resolved, Source};
 use store::Store;
 
 use crate::commands::package;
@@ -145,9 +145,7 @@ fn build_and_install(store: &Store, wanted: &Wanted, why: &Error, start: Instant
             ui::note(format!("compared  `{}` was published as {published}, what was built here is {built}", wanted.reference));
         }
     }
-    let reference = Reference::Layout(LayoutReference { path: package::layout_dir(), tag: None });
-    let layout = Layout::open(&package::layout_dir())?;
-    drop(layout);
+    let reference = Reference::Layout(LayoutReference { path: package::layout_dir(), tag: None, digest: None });
     let access = oci::Access { mirror: None, credentials: oci::Credentials::Anonymous, limits: oci::Limits::USUAL };
     let source = Source::open(&reference, &access)?;
     let resolved = source.resolve(&Platform::current())?;

@@ -3,13 +3,17 @@
 pub(crate) mod bench;
 pub(crate) mod clean_build;
 pub(crate) mod codegen;
+pub(crate) mod install_fast;
 pub(crate) mod install_optimized;
+pub(crate) mod keygen;
 pub(crate) mod list;
 pub(crate) mod model;
 pub(crate) mod package;
+pub(crate) mod push;
 pub(crate) mod rollback;
 pub(crate) mod show_build;
 pub(crate) mod test;
 pub(crate) mod uninstall;
 pub(crate) mod use_build;
 pub(crate) mod vendor;
+pub(crate) mod verify;
