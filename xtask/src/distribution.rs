@@ -167,10 +167,6 @@ pub(crate) fn vouch(source: &Source, resolved: &Resolved, trust: &Trust) -> Resu
         candidates.extend(signature::candidates(&subject, &referrers, &mut read)?);
     }
     signature::verify(&format!("`{}`", resolved.reference), &candidates, keys).map(Vouched::Signed).map_err(|error| {
-        if keys.is_empty() {
-            error.hint("no key is trusted here yet: name one with `--key FILE`")
-        } else {
-            error
-        }
+        if keys.is_empty() { error.hint("no key is trusted here yet: name one with `--key FILE`") } else { error }
     })
 }

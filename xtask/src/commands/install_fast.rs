@@ -88,15 +88,20 @@ impl Flags {
             }
             if plan.offline {
                 let reference = &plan.wanted.reference;
-                return Err(Error::new(codes::REGISTRY_FAILED, format!("`{reference}` is not installed, and only the network has it"))
-                    .hint("leave out `--offline`, or name a layout: `oci:DIR` or `oci-archive:FILE`"));
+                return Err(Error::new(
+                    codes::REGISTRY_FAILED,
+                    format!("`{reference}` is not installed, and only the network has it"),
+                )
+                .hint("leave out `--offline`, or name a layout: `oci:DIR` or `oci-archive:FILE`"));
             }
         }
         let trust = self.access.trust()?;
         let source = Source::open(&plan.wanted.reference, &self.access.access()?)?;
         match source.resolve(&Platform::current()) {
             Ok(resolved) => install(&store, &source, &resolved, &trust, start),
-            Err(error) if plan.may_build && falls_back(&plan.wanted, &error) => build_and_install(&store, &plan.wanted, &error, start),
+            Err(error) if plan.may_build && falls_back(&plan.wanted, &error) => {
+                build_and_install(&store, &plan.wanted, &error, start)
+            }
             Err(error) => Err(error),
         }
     }
@@ -135,14 +140,19 @@ fn activate(store: &Store, id: &BuildId) -> Result<()> {
 
 /// Builds the portable kind here and installs it from the layout.
 fn build_and_install(store: &Store, wanted: &Wanted, why: &Error, start: Instant) -> Result<()> {
-    ui::note(format!("fallback  {why}: building the same artefact here, which takes 10 to 20 minutes (`--no-build` refuses)"));
+    ui::note(format!(
+        "fallback  {why}: building the same artefact here, which takes 10 to 20 minutes (`--no-build` refuses)"
+    ));
     let index = package::build_here(package::jobs(None))?;
     if let Some(published) = distribution::published()?.digest {
         let built = index.digest.to_string();
         if built == published {
             ui::note("compared  what was built here is what was published");
         } else {
-            ui::note(format!("compared  `{}` was published as {published}, what was built here is {built}", wanted.reference));
+            ui::note(format!(
+                "compared  `{}` was published as {published}, what was built here is {built}",
+                wanted.reference
+            ));
         }
     }
     let reference = Reference::Layout(LayoutReference { path: package::layout_dir(), tag: None, digest: None });

@@ -142,11 +142,8 @@ fn compare(plan: &portable::Plan, part: Part, first: &Tree) -> Result<()> {
             1 => String::new(),
             n => format!(", and {} more files", n - 1),
         };
-        return Err(Error::new(codes::NOT_REPRODUCIBLE, format!("two builds differ: {difference}{more}")).hint(format!(
-            "compare `{}` with `{}`",
-            first.dir.display(),
-            again.dir.display()
-        )));
+        return Err(Error::new(codes::NOT_REPRODUCIBLE, format!("two builds differ: {difference}{more}"))
+            .hint(format!("compare `{}` with `{}`", first.dir.display(), again.dir.display())));
     }
     fs::remove_dir_all(&dir).map_err(|error| Error::io("cannot remove", &dir, error))?;
     ui::note("compared  two builds in two directories are the same bytes");
