@@ -13,6 +13,7 @@ use std::process::{Command, ExitStatus};
 
 use diagnostic::{CODES, Error, Result, codes};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use crate::plan::{CompilePlan, Wrapper};
 use crate::{gate, log};
@@ -45,6 +46,31 @@ const TARGET: &str = env!("LLAMA_BUILD_TARGET");
 pub(crate) fn cmake_project(kind: &str) -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("cmake");
     if kind == "portable" { root.join("portable") } else { root }
+}
+
+/// The files of those projects, as they were when this program was compiled.
+const PROJECTS: [(&str, &[&[u8]]); 2] = [
+    ("native", &[include_bytes!("../cmake/CMakeLists.txt"), include_bytes!("../cmake/prefixed_openblas.h")]),
+    (
+        "portable",
+        &[
+            include_bytes!("../cmake/portable/CMakeLists.txt"),
+            include_bytes!("../cmake/portable/ggml.map"),
+            include_bytes!("../cmake/portable/llama.map"),
+            include_bytes!("../cmake/portable/tool.c"),
+            include_bytes!("../cmake/portable/tools.cpp"),
+        ],
+    ),
+];
+
+/// Digest of the project for a kind of build.
+pub(crate) fn project_id(kind: &str) -> String {
+    let mut hasher = Sha256::new();
+    for file in PROJECTS.iter().filter(|(name, _)| *name == kind).flat_map(|(_, files)| files.iter()) {
+        hasher.update(file.len().to_le_bytes());
+        hasher.update(file);
+    }
+    hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Compiles by the plan and checks the result. The calling program must start with [`run_if_child`].
