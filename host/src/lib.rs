@@ -11,6 +11,7 @@
 //! | [`budget`] | how many CPUs this process may use |
 //! | [`memory`] | what there is and what the cgroups allow |
 //! | [`threads`], [`job`] | the thread choice: heuristic, measurement, job variables, `--threads` |
+//! | [`variants`] | which CPU variant of a portable build a machine takes, and why no other |
 //! | [`cpu_list`] | the kernel's `0-3,8` notation |
 //! | `probe` | fills all of these in |
 //!
@@ -38,6 +39,7 @@ mod probe;
 mod sourced;
 pub mod threads;
 pub mod topology;
+pub mod variants;
 
 use serde::{Deserialize, Serialize};
 

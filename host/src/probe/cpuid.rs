@@ -7,7 +7,8 @@
 //! Its detection of AMX is not stable yet (1.95), so the tiles are checked by a consequence of XCR0 that CPUID reports:
 //! leaf 0xD gives the size of the save area for what XCR0 enables *now*, and the tile data (component 18) lies at its
 //! end, at an offset and of a size that the same leaf gives. On Linux a process must still ask for the tiles (`arch_prctl`,
-//! `ARCH_REQ_XCOMP_PERM`); llama.cpp does that itself when it starts, and does without them if it is refused.
+//! `ARCH_REQ_XCOMP_PERM`). llama.cpp does that itself when it starts, and does without them if it is refused; we cannot
+//! ask without unsafe code. A kernel that enables the tiles grants them unless a seccomp filter forbids the call.
 
 use std::is_x86_feature_detected;
 
