@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use diagnostic::Result;
 use oci::{
-    Access, Cache, Credentials, Descriptor, Digest, IMAGE_CONFIG, Index, LAYER_TAR_ZSTD, Layout, Limits, Manifest, Mirror,
-    Platform, PushPlan, Pushed, Reference, Registry, Resolved, Source,
+    Access, Cache, Credentials, Descriptor, Digest, IMAGE_CONFIG, Index, LAYER_TAR_ZSTD, Layout, Limits, Manifest,
+    Mirror, Platform, PushPlan, Pushed, Reference, Registry, Resolved, Source,
 };
 
 pub(crate) const REPOSITORY: &str = "owner/artefact";
@@ -85,7 +85,8 @@ pub(crate) fn artefact_of(dir: &Path, layers: &[usize]) -> Artefact {
     let manifest = layout.put_manifest(&image).unwrap();
     let attestation = layout.put_manifest(&Manifest::new(Descriptor::empty_config(), vec![config.clone()])).unwrap();
     layout.put("application/vnd.oci.empty.v1+json", b"{}").unwrap();
-    let entry = |descriptor: &Descriptor, platform: Platform| Descriptor { platform: Some(platform), ..descriptor.clone() };
+    let entry =
+        |descriptor: &Descriptor, platform: Platform| Descriptor { platform: Some(platform), ..descriptor.clone() };
     let entries = vec![entry(&attestation, Platform::new("unknown", "unknown")), entry(&manifest, amd64())];
     let index = layout.put_index(&Index::new(entries)).unwrap();
     layout.tag(&index, "v1").unwrap();

@@ -71,7 +71,8 @@ impl RealRegistry {
 
     /// The status and body of a `GET`.
     pub(crate) fn get(&self, path: &str) -> (u16, Vec<u8>) {
-        let accept = "accept: application/vnd.oci.image.index.v1+json\r\naccept: application/vnd.oci.image.manifest.v1+json\r\n";
+        let accept =
+            "accept: application/vnd.oci.image.index.v1+json\r\naccept: application/vnd.oci.image.manifest.v1+json\r\n";
         request(&self.host, "GET", &format!("/v2/{}/{path}", super::REPOSITORY), accept, b"")
     }
 }
