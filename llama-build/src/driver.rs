@@ -228,8 +228,8 @@ fn forget_stale_results(plan: &CompilePlan) -> Result<()> {
     let as_before = |same: fn(&CompilePlan, &CompilePlan) -> bool| old.as_ref().is_some_and(|old| same(old, plan));
     let cmake_dir = plan.cmake_dir();
     if !as_before(|old, new| {
-        (&old.made_with, &old.c_compiler, &old.cxx_compiler, &old.wrappers)
-            == (&new.made_with, &new.c_compiler, &new.cxx_compiler, &new.wrappers)
+        // Not the wrappers: where their compiler lies makes no difference, and which it is stands in `made_with`.
+        (&old.made_with, &old.c_compiler, &old.cxx_compiler) == (&new.made_with, &new.c_compiler, &new.cxx_compiler)
     }) && cmake_dir.exists()
     {
         fs::remove_dir_all(&cmake_dir).map_err(|error| Error::io("cannot remove", &cmake_dir, error))?;
