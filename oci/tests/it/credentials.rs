@@ -59,10 +59,10 @@ fn what_is_damaged_is_reported() {
         assert_eq!(error.code(), codes::REGISTRY_REFUSED);
         error.to_string().replace(dir.path().to_str().unwrap(), "DIR")
     };
-    assert_snapshot!(refused("{"), @"");
-    assert_snapshot!(refused(r#"{"auths":{"ghcr.io":{"auth":"%%%"}}}"#), @"");
-    assert_snapshot!(refused(r#"{"auths":{"ghcr.io":{"identitytoken":"t"}}}"#), @"");
-    assert_snapshot!(refused(r#"{"credHelpers":{"ghcr.io":"caravan-no-such-helper"}}"#), @"");
+    assert_snapshot!(refused("{"), @"cannot take credentials for `ghcr.io` from `DIR/config.json`: it is not a valid configuration");
+    assert_snapshot!(refused(r#"{"auths":{"ghcr.io":{"auth":"%%%"}}}"#), @"cannot take credentials for `ghcr.io` from `DIR/config.json`: the entry is damaged");
+    assert_snapshot!(refused(r#"{"auths":{"ghcr.io":{"identitytoken":"t"}}}"#), @"cannot take credentials for `ghcr.io` from `DIR/config.json`: an identity token is stored, which is not supported");
+    assert_snapshot!(refused(r#"{"credHelpers":{"ghcr.io":"caravan-no-such-helper"}}"#), @"cannot take credentials for `ghcr.io` from `DIR/config.json`: the credential helper that it names cannot be run");
 }
 
 /// Pulls in a process of its own, whose environment has a home and this helper.
@@ -92,9 +92,9 @@ fn helpers_are_asked_and_their_failures_reported() {
         registry.host
     );
     assert_eq!(pull_with_helper(&registry, &knows), "ok");
-    assert_snapshot!(pull_with_helper(&registry, "echo credentials not found in native keychain; exit 1"), @"");
-    assert_snapshot!(pull_with_helper(&registry, "echo the keychain is locked; exit 1"), @"");
-    assert_snapshot!(pull_with_helper(&registry, "echo nonsense"), @"");
+    assert_snapshot!(pull_with_helper(&registry, "echo credentials not found in native keychain; exit 1"), @"oci::registry_refused registry `HOST` refuses access to `HOST/owner/artefact`: authentication required");
+    assert_snapshot!(pull_with_helper(&registry, "echo the keychain is locked; exit 1"), @"oci::registry_refused cannot take credentials for `HOST` from `DIR/home/.docker/config.json`: `docker-credential-test` failed: the keychain is locked");
+    assert_snapshot!(pull_with_helper(&registry, "echo nonsense"), @"oci::registry_refused cannot take credentials for `HOST` from `DIR/home/.docker/config.json`: the credential helper that it names gave no valid answer");
     // Nobody is asked where nothing is demanded.
     let open = RealRegistry::start();
     push(&artefact, &open.host);
