@@ -150,7 +150,7 @@ pub struct Verified {
 
 impl fmt::Display for Verified {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "signed by the key {} ({})", self.key, self.comment)
+        write!(f, "signed by the key `{}` ({})", self.key, self.comment)
     }
 }
 
@@ -170,11 +170,11 @@ pub fn verify(what: &str, candidates: &[Candidate], keys: &[PublicKey]) -> Resul
         Verdict::Missing => format!("{what} has no signature"),
         Verdict::Unreadable => format!("{what} has a signature that cannot be read"),
         Verdict::Legacy(key) => {
-            format!("{what} has a signature by the key {key} of a kind that is not accepted any more")
+            format!("{what} has a signature by the key `{key}` of a kind that is not accepted any more")
         }
-        Verdict::OtherKey(key) => format!("{what} is signed only by the key {key}, which is not trusted here"),
+        Verdict::OtherKey(key) => format!("{what} is signed only by the key `{key}`, which is not trusted here"),
         Verdict::Bad(key) => {
-            format!("{what} has a bad signature by the key {key}: it was made for something else, or changed")
+            format!("{what} has a bad signature by the key `{key}`: it was made for something else, or changed")
         }
     };
     Err(Error::new(codes::UNSIGNED, message)

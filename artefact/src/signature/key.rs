@@ -20,7 +20,7 @@ pub struct KeyId(u64);
 
 impl fmt::Display for KeyId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "`{:016X}`", self.0)
+        write!(f, "{:016X}", self.0)
     }
 }
 
