@@ -111,6 +111,17 @@ pub(crate) enum Vouched {
     BuiltHere,
 }
 
+impl Vouched {
+    /// The id of the key that signed, for files: 16 hexadecimal digits.
+    pub(crate) fn key(&self) -> Option<String> {
+        match self {
+            // Shown to people in backticks.
+            Vouched::Signed(verified) => Some(verified.key.to_string().replace('`', "")),
+            Vouched::Nobody | Vouched::BuiltHere => None,
+        }
+    }
+}
+
 impl fmt::Display for Vouched {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -167,10 +178,6 @@ pub(crate) fn vouch(source: &Source, resolved: &Resolved, trust: &Trust) -> Resu
         candidates.extend(signature::candidates(&subject, &referrers, &mut read)?);
     }
     signature::verify(&format!("`{}`", resolved.reference), &candidates, keys).map(Vouched::Signed).map_err(|error| {
-        if keys.is_empty() {
-            error.hint("no key is trusted here yet: name one with `--key FILE`")
-        } else {
-            error
-        }
+        if keys.is_empty() { error.hint("no key is trusted here yet: name one with `--key FILE`") } else { error }
     })
 }
