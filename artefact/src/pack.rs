@@ -12,7 +12,7 @@ use oci::{Descriptor, Digest, IMAGE_CONFIG, Index, LAYER_TAR_ZSTD, Layout, Manif
 use crate::config::{ImageConfig, Process, RootFs, Step};
 use crate::layer::{self, Split};
 use crate::tree::{self, Node, Tree};
-use crate::{ARTIFACT_TYPE, BUILD_INFO, ROOT, SBOM, annotation, licence, referrer, sbom};
+use crate::{ARTIFACT_TYPE, BUILD_INFO, SBOM, annotation, licence, referrer, sbom};
 
 /// Where the tools of a container are looked up: ours, then what the base image has.
 const PATH: &str = "PATH=/opt/caravan/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -241,7 +241,7 @@ fn architecture(root: &Path, path: &str) -> Result<Option<&'static str>> {
         [0x7f, b'E', b'L', b'F', 2, 1, .., 62, 0] if header.len() == 20 => Ok(Some("amd64")),
         [0x7f, b'E', b'L', b'F', 2, 1, .., 183, 0] if header.len() == 20 => Ok(Some("arm64")),
         [0x7f, b'E', b'L', b'F', ..] => {
-            Err(Error::new(codes::GATE_FAILED, format!("`{ROOT}/{path}` is for an architecture that has no artefact")))
+            Err(Error::new(codes::GATE_FAILED, format!("`{path}` is for an architecture that has no artefact")))
         }
         _ => Ok(None),
     }

@@ -10,6 +10,9 @@ use object::pod::bytes_of_slice;
 use crate::image::{FileHeader, Image, ProgramHeader, SectionHeader, damaged};
 use crate::strip::{headers, write_table};
 
+/// Debug sections ask for 16 at most.
+const ALIGN_LIMIT: usize = 64;
+
 /// The counterpart of [`strip`](crate::strip()): symbols and debug sections of an unstripped file, without code and data.
 ///
 /// As with `objcopy --only-keep-debug`, every section keeps its number and address, and loaded ones become `NOBITS`;
@@ -36,12 +39,12 @@ pub fn debug_file(bytes: &[u8]) -> Result<Vec<u8>> {
                 header.sh_type.set(LE, elf::SHT_NOBITS);
             }
         } else if let Some(range) = section.file_range() {
-            let align = usize::try_from(header.sh_addralign.get(LE)).unwrap_or(1).clamp(1, 4096);
+            let align = usize::try_from(header.sh_addralign.get(LE)).unwrap_or(1).clamp(1, ALIGN_LIMIT);
             out.resize(out.len().next_multiple_of(align), 0);
             header.sh_offset.set(LE, out.len() as u64);
             out.extend_from_slice(&bytes[range]);
             // Honest sections do not overlap.
-            if out.len() > bytes.len().saturating_add(image.sections.len() * 4096) {
+            if out.len() > bytes.len().saturating_add(image.sections.len() * ALIGN_LIMIT) {
                 return Err(damaged("its sections overlap"));
             }
         }

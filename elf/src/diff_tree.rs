@@ -80,10 +80,11 @@ fn compare_directories(
         return Err(Error::new(codes::IO, format!("`{}` is too deep a directory", first.join(path).display())));
     }
     let mut entries: BTreeMap<OsString, (Option<Metadata>, Option<Metadata>)> = BTreeMap::new();
-    for (name, metadata) in list(&first.join(path))? {
+    let at = |root: &Path| if depth == 0 { root.to_owned() } else { root.join(path) };
+    for (name, metadata) in list(&at(first))? {
         entries.entry(name).or_default().0 = Some(metadata);
     }
-    for (name, metadata) in list(&second.join(path))? {
+    for (name, metadata) in list(&at(second))? {
         entries.entry(name).or_default().1 = Some(metadata);
     }
     for (name, both) in entries {

@@ -122,7 +122,8 @@ impl Facts {
             }
         }
         let mut interpreter = None;
-        for segment in image.segments {
+        // Debug files keep the segment without its bytes.
+        for segment in image.segments.iter().filter(|segment| segment.p_filesz(LE) > 0) {
             interpreter = interpreter.or(segment.interpreter(LE, bytes).map_err(damaged)?.map(text));
         }
         let (required, unnumbered) = versions(&image)?;

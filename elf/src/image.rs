@@ -100,10 +100,10 @@ impl<'a> Image<'a> {
         if !crate::is_elf(bytes) {
             return Err(Error::new(codes::GATE_FAILED, "not an ELF file"));
         }
-        let header = FileHeader::parse(bytes).map_err(damaged)?;
-        if !header.is_little_endian() || !header.is_class_64() {
+        if bytes.get(4..6).is_some_and(|kind| kind != [elf::ELFCLASS64, elf::ELFDATA2LSB]) {
             return Err(Error::new(codes::GATE_FAILED, "not a 64-bit little-endian ELF file"));
         }
+        let header = FileHeader::parse(bytes).map_err(damaged)?;
         let segments = header.program_headers(LE, bytes).map_err(damaged)?;
         if segments.len() > SEGMENT_LIMIT {
             return Err(damaged("it has more segments than any linker writes"));

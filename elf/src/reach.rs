@@ -136,7 +136,9 @@ impl Graph {
         for kind in [elf::SHT_SYMTAB, elf::SHT_DYNSYM] {
             let (symbols, names) = image.symbols(kind)?;
             for symbol in symbols.iter().filter(|symbol| !symbol.is_undefined(LE) && !symbol.is_local()) {
-                self.exports.insert(text(names.get(symbol.st_name.get(LE))?), symbol.st_value.get(LE));
+                if self.is_code(symbol.st_value.get(LE)) {
+                    self.exports.insert(text(names.get(symbol.st_name.get(LE))?), symbol.st_value.get(LE));
+                }
             }
         }
         Ok(())
@@ -238,11 +240,13 @@ impl Graph {
                     Some(slot) => slots.push(slot),
                     None => own.push(region),
                 }
+                // glibc links a small `atexit` of its own into every library.
+                registers |= self.regions[region as usize].function.as_deref().is_some_and(is_register);
             }
             for slot in &slots {
                 match self.slots.get(slot) {
                     Some(Target::Own(address)) => own.extend(self.region(*address)),
-                    Some(Target::Import(name)) => registers |= REGISTER.contains(&name.as_str()),
+                    Some(Target::Import(name)) => registers |= is_register(name),
                     None => {}
                 }
             }
@@ -261,6 +265,10 @@ impl Graph {
         }
         self.calls = calls;
     }
+}
+
+fn is_register(name: &str) -> bool {
+    REGISTER.contains(&name)
 }
 
 /// The pointer that a stub jumps through, if the code at an address is one.

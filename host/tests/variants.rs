@@ -106,7 +106,7 @@ fn machine(name: &str) -> Cpu {
     });
     let mut words = line.unwrap_or_else(|| panic!("no machine `{name}`")).split_whitespace().peekable();
     if words.next_if_eq(&"+").is_some() {
-        cpu = machine(words.next().unwrap());
+        cpu = machine(words.next().expect("a machine after `+`"));
     }
     let mut mode = "add";
     for word in words {

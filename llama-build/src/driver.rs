@@ -13,6 +13,7 @@ use std::process::{Command, ExitStatus};
 
 use diagnostic::{CODES, Error, Result, codes};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use crate::plan::{CompilePlan, Wrapper};
 use crate::{gate, log};
@@ -45,6 +46,31 @@ const TARGET: &str = env!("LLAMA_BUILD_TARGET");
 pub(crate) fn cmake_project(kind: &str) -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("cmake");
     if kind == "portable" { root.join("portable") } else { root }
+}
+
+/// The files of those projects, as they were when this program was compiled.
+const PROJECTS: [(&str, &[&[u8]]); 2] = [
+    ("native", &[include_bytes!("../cmake/CMakeLists.txt"), include_bytes!("../cmake/prefixed_openblas.h")]),
+    (
+        "portable",
+        &[
+            include_bytes!("../cmake/portable/CMakeLists.txt"),
+            include_bytes!("../cmake/portable/ggml.map"),
+            include_bytes!("../cmake/portable/llama.map"),
+            include_bytes!("../cmake/portable/tool.c"),
+            include_bytes!("../cmake/portable/tools.cpp"),
+        ],
+    ),
+];
+
+/// Digest of the project for a kind of build.
+pub(crate) fn project_id(kind: &str) -> String {
+    let mut hasher = Sha256::new();
+    for file in PROJECTS.iter().filter(|(name, _)| *name == kind).flat_map(|(_, files)| files.iter()) {
+        hasher.update(file.len().to_le_bytes());
+        hasher.update(file);
+    }
+    hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Compiles by the plan and checks the result. The calling program must start with [`run_if_child`].
@@ -202,8 +228,8 @@ fn forget_stale_results(plan: &CompilePlan) -> Result<()> {
     let as_before = |same: fn(&CompilePlan, &CompilePlan) -> bool| old.as_ref().is_some_and(|old| same(old, plan));
     let cmake_dir = plan.cmake_dir();
     if !as_before(|old, new| {
-        (&old.made_with, &old.c_compiler, &old.cxx_compiler, &old.wrappers)
-            == (&new.made_with, &new.c_compiler, &new.cxx_compiler, &new.wrappers)
+        // Not the wrappers: where their compiler lies makes no difference, and which it is stands in `made_with`.
+        (&old.made_with, &old.c_compiler, &old.cxx_compiler) == (&new.made_with, &new.c_compiler, &new.cxx_compiler)
     }) && cmake_dir.exists()
     {
         fs::remove_dir_all(&cmake_dir).map_err(|error| Error::io("cannot remove", &cmake_dir, error))?;

@@ -98,6 +98,7 @@ mod tests {
     fn an_option_that_cmake_dropped_is_named() {
         let plan = CompilePlan {
             kind: "native".into(),
+            project_id: "project".into(),
             target: "caravan".into(),
             source: "/s".into(),
             source_id: "tree".into(),

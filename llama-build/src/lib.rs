@@ -6,6 +6,7 @@
 //! | [`toolchain`] | what the machine can build with: probed by running it, completed from PyPI where that needs no root |
 //! | [`native`] | flags -> [`CompilePlan`] for `-march=native` |
 //! | [`portable`] | scope -> [`CompilePlan`] with zig and every CPU variant |
+//! | [`page`] | the web page of `llama-server`, built with npm |
 //! | [`plan`] | the plan: plain data, printable, written as JSON for the build script |
 //! | [`driver`] | the executor: the `cmake` crate in a child process, its output in a log |
 //! | [`log`] | reads that log: progress, and the compiler's first error |
@@ -23,6 +24,7 @@ pub mod driver;
 pub mod gate;
 pub mod log;
 pub mod native;
+pub mod page;
 pub mod plan;
 pub mod portable;
 pub mod product;

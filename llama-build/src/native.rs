@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use diagnostic::{Error, Result, codes};
 
 use crate::blas::OpenBlas;
+use crate::driver;
 use crate::plan::CompilePlan;
 use crate::product::TOOLS;
 use crate::toolchain::Toolchain;
@@ -95,6 +96,7 @@ pub fn plan(options: &Options, toolchain: &Toolchain, blas: Option<&OpenBlas>, a
     refuse(&definitions)?;
     Ok(CompilePlan {
         kind: "native".to_owned(),
+        project_id: driver::project_id("native"),
         target: "caravan".to_owned(),
         source: at.source.clone(),
         source_id: at.source_id.clone(),

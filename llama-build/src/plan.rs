@@ -18,6 +18,8 @@ pub const PLAN_VARIABLE: &str = "LLAMA_BUILD_PLAN";
 pub struct CompilePlan {
     /// `native` or `portable`.
     pub kind: String,
+    /// Digest of our CMake project for this kind, so that another one is another plan.
+    pub project_id: String,
     /// The target of our CMake project that is built.
     pub target: String,
     /// The patched source tree of llama.cpp.
@@ -165,6 +167,7 @@ mod tests {
     fn plan(dir: &Path) -> CompilePlan {
         CompilePlan {
             kind: "native".into(),
+            project_id: "project".into(),
             target: "caravan".into(),
             source: "/src".into(),
             source_id: "tree".into(),

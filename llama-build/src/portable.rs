@@ -8,10 +8,10 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use crate::driver;
 use crate::plan::{CompilePlan, Wrapper};
 use crate::product::TOOLS;
 use crate::toolchain::Hermetic;
-use diagnostic::Result;
 
 /// The oldest glibc that a portable build may ask for. Debian 10, RHEL 8 and Ubuntu 20.04 have it.
 pub const GLIBC_FLOOR: &str = "2.28";
@@ -148,10 +148,7 @@ const ISA_OPTIONS: &[&str] = &[
 ];
 
 /// The plan for a portable build.
-///
-/// # Errors
-/// None today; planning may refuse one day what it cannot make portable.
-pub fn plan(part: Part, jobs: usize, toolchain: &Hermetic, at: &Locations) -> Result<CompilePlan> {
+pub fn plan(part: Part, jobs: usize, toolchain: &Hermetic, at: &Locations) -> CompilePlan {
     let made_with = format!(
         "zig {}, cmake {}, ninja {}, for {}",
         toolchain.zig.version,
@@ -207,8 +204,9 @@ pub fn plan(part: Part, jobs: usize, toolchain: &Hermetic, at: &Locations) -> Re
         .map(|(key, value)| (key.to_owned(), value)),
     );
     let wrappers = at.build_dir.join("toolchain");
-    Ok(CompilePlan {
+    CompilePlan {
         kind: "portable".to_owned(),
+        project_id: driver::project_id("portable"),
         target: part.target().to_owned(),
         source: at.source.clone(),
         source_id: at.source_id.clone(),
@@ -222,7 +220,7 @@ pub fn plan(part: Part, jobs: usize, toolchain: &Hermetic, at: &Locations) -> Re
         jobs,
         definitions,
         required_flags: isa_flags().into_iter().map(str::to_owned).collect(),
-    })
+    }
 }
 
 /// The target triple, as zig spells it; with the glibc version it means headers and stubs of that version.
@@ -258,4 +256,73 @@ fn zig_wrappers(zig: &Path, dir: &Path, at: &Locations) -> Vec<Wrapper> {
 /// A word for the shell.
 fn quoted(path: &Path) -> String {
     format!("'{}'", path.display().to_string().replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::toolchain::Program;
+
+    fn plan_in(dir: &str) -> CompilePlan {
+        let program = |path: &str, version: &str| Program { path: path.into(), version: version.to_owned() };
+        let toolchain = Hermetic {
+            zig: program("/tools/it's zig", "0.15.2"),
+            cmake: program("/tools/cmake", "4.4.4"),
+            ninja: program("/tools/ninja", "1.13.2"),
+            to_fetch: Vec::new(),
+        };
+        let at = Locations {
+            source: format!("{dir}/source").into(),
+            source_id: "tree".into(),
+            commit: "0123456789abcdef0123456789abcdef01234567".into(),
+            build_dir: dir.into(),
+        };
+        plan(Part::Whole, 2, &toolchain, &at)
+    }
+
+    #[test]
+    fn what_build_info_records_is_the_same_wherever_it_is_built() {
+        let [here, there] = ["/t/portable", "/elsewhere/x y"].map(plan_in);
+        assert_eq!(here.cmake_flags(), there.cmake_flags());
+        assert_eq!(here.made_with, there.made_with);
+        assert_ne!(here.wrappers, there.wrappers);
+    }
+
+    #[test]
+    fn no_instruction_set_is_left_to_a_default() {
+        let plan = plan_in("/t");
+        for option in ISA_OPTIONS {
+            assert_eq!(plan.definitions[*option], "OFF", "{option}");
+        }
+        for variant in VARIANTS {
+            for feature in variant.features.iter().filter(|_| cfg!(target_arch = "x86_64")) {
+                assert!(ISA_OPTIONS.contains(&format!("GGML_{feature}").as_str()), "{}: {feature}", variant.name);
+            }
+        }
+        assert_eq!(plan.definitions["GGML_NATIVE"], "OFF");
+        assert_eq!(plan.definitions["GGML_OPENMP"], "OFF");
+    }
+
+    #[test]
+    fn compilers_are_scripts_that_map_paths_away() {
+        let plan = plan_in("/a b");
+        let cc = plan.wrappers.iter().find(|wrapper| wrapper.path == plan.c_compiler).unwrap();
+        let target = target();
+        assert_eq!(
+            cc.text,
+            format!(
+                "#!/bin/sh\nexport ZIG_GLOBAL_CACHE_DIR='/a b/zig' ZIG_LOCAL_CACHE_DIR='/a b/zig'\n\
+                 exec '/tools/it'\\''s zig' cc -target {target} '-ffile-prefix-map=/a b/build=build' \
+                 '-ffile-prefix-map=/a b/source=llama.cpp' \"$@\"\n"
+            )
+        );
+    }
+
+    #[test]
+    fn a_part_is_a_part_of_the_whole() {
+        let names = |part: Part| part.variants().map(|variant| variant.name).collect::<Vec<_>>();
+        assert_eq!(names(Part::Whole), variant_names().collect::<Vec<_>>());
+        assert_eq!(names(Part::Sample).len(), 2);
+        assert!(Part::Sample.tools().iter().all(|tool| Part::Whole.tools().contains(tool)));
+    }
 }

@@ -28,7 +28,7 @@ pub(crate) enum Claim {
     /// Another process or thread is at it.
     Busy,
     /// We may.
-    Ours(Part),
+    Ours(Box<Part>),
 }
 
 impl Cache {
@@ -135,7 +135,7 @@ impl Cache {
             part.restart()?;
         }
         part.hash_what_is_there()?;
-        Ok(Claim::Ours(part))
+        Ok(Claim::Ours(Box::new(part)))
     }
 }
 

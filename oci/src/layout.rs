@@ -130,7 +130,9 @@ pub trait ReadLayout {
             found = listed.manifests;
         }
         for entry in index.manifests.iter().filter(|entry| entry.tag().is_none()) {
-            if entry.media_type != IMAGE_MANIFEST || found.iter().any(|known| known.digest == entry.digest) {
+            let is_new = !found.iter().any(|known| known.digest == entry.digest);
+            // A copy may list what it does not hold.
+            if entry.media_type != IMAGE_MANIFEST || !is_new || self.raw_blob(&entry.digest)?.is_none() {
                 continue;
             }
             let (Document::Manifest(manifest), _) = self.document(entry)? else { continue };

@@ -75,6 +75,7 @@ pub struct Registry {
     limits: Limits,
     http: reqwest::Client,
     access: auth::Access,
+    uploader: upload::Uploader,
     /// Taken only when we are dropped.
     runtime: Option<tokio::runtime::Runtime>,
 }
@@ -118,7 +119,8 @@ impl Registry {
                 .source(error)
         })?;
         let (name, access) = (name.clone(), auth::Access::default());
-        Ok(Registry { name, host, repository, credentials, limits, http, access, runtime: Some(runtime) })
+        let uploader = upload::Uploader::default();
+        Ok(Registry { name, host, repository, credentials, limits, http, access, uploader, runtime: Some(runtime) })
     }
 
     /// The reference that this was opened for.

@@ -115,7 +115,7 @@ impl Store {
         let error = Error::new(codes::NO_SUCH_BUILD, format!("no installed build has the id `{text}`"));
         let mut names: Vec<String> = self.ids().unwrap_or_default().iter().map(BuildId::to_string).collect();
         if names.is_empty() {
-            return error.hint("nothing is installed: `cargo xtask install-optimized` makes a build");
+            return error.hint("nothing is installed yet: `cargo xtask install-fast`");
         }
         let likeness = |name: &str| strsim::jaro_winkler(name, text);
         names.sort_by(|a, b| likeness(b).total_cmp(&likeness(a)));

@@ -37,8 +37,13 @@ pub struct Rule {
     fault: Fault,
 }
 
+<<<<<<< HEAD:testkit/src/proxy.rs
 /// `needle` is looked for in `METHOD /path`.
 pub fn rule(needle: impl Into<String>, times: usize, fault: Fault) -> Rule {
+=======
+/// Every word of `needle` is looked for in `METHOD /path`.
+pub(crate) fn rule(needle: impl Into<String>, times: usize, fault: Fault) -> Rule {
+>>>>>>> main:oci/tests/it/support/proxy.rs
     Rule { needle: needle.into(), times, fault }
 }
 
@@ -120,8 +125,13 @@ impl Proxy {
     }
 
     /// The requests that came and whose needle fits.
+<<<<<<< HEAD:testkit/src/proxy.rs
     pub fn seen(&self, needle: &str) -> Vec<Seen> {
         self.shared.seen.lock().unwrap().iter().filter(|seen| seen.line.contains(needle)).cloned().collect()
+=======
+    pub(crate) fn seen(&self, needle: &str) -> Vec<Seen> {
+        self.shared.seen.lock().unwrap().iter().filter(|seen| fits(&seen.line, needle)).cloned().collect()
+>>>>>>> main:oci/tests/it/support/proxy.rs
     }
 
     /// Bytes of bodies that went to the client for requests that the needle fits.
@@ -253,10 +263,14 @@ fn request_body(seen: &Seen, reader: &mut BufReader<TcpStream>, to: &mut dyn Wri
     io::copy(&mut reader.by_ref().take(length), to).map(drop)
 }
 
+fn fits(line: &str, needle: &str) -> bool {
+    needle.split(' ').all(|word| line.contains(word))
+}
+
 /// The first rule that fits, used up once.
 fn take_fault(shared: &Shared, line: &str) -> Option<Fault> {
     let mut rules = shared.rules.lock().unwrap();
-    let rule = rules.iter_mut().find(|rule| rule.times > 0 && line.contains(&rule.needle))?;
+    let rule = rules.iter_mut().find(|rule| rule.times > 0 && fits(line, &rule.needle))?;
     rule.times -= 1;
     Some(rule.fault.clone())
 }

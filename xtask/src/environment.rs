@@ -20,6 +20,17 @@ pub(crate) const TEST_HOME: &str = "CARAVAN_TEST_HOME";
 pub(crate) const VARIABLES: &[Variable] = &[
     variable("CARAVAN_HOME", "`cargo xtask`", "the store; `.local` in the repository when unset"),
     variable(
+        crate::distribution::REF,
+        "`install-fast`, `verify`",
+        "the artefact when no argument names one; that of `Cargo.toml` when unset",
+    ),
+    variable(crate::password::VARIABLE, "`push`, `keygen`", "the password of the secret key, instead of a question"),
+    variable(
+        "DOCKER_CONFIG`, `REGISTRY_AUTH_FILE",
+        "`install-fast`, `push`, `verify`",
+        "where credentials of registries are, as for docker and podman",
+    ),
+    variable(
         host::job::THREAD_MODE,
         "thread choice",
         "`auto`: the job's variable decides; anything else: what was measured, or the build's `optimal_threads`",
@@ -45,6 +56,11 @@ pub(crate) const VARIABLES: &[Variable] = &[
         "GGML_BACKEND_SKIP",
         "every tool of a build",
         "backends that are not used, separated by commas: `GGML_BACKEND_SKIP=blas`",
+    ),
+    variable(
+        "GGML_CPU_VARIANT",
+        "every tool of a portable build",
+        "the CPU variant to use, such as `haswell`; the best that runs here when unset",
     ),
     variable(TEST_PYTHON, "tests", "python with upstream's `gguf` package; `cargo xtask test` sets it"),
     variable(TEST_HOME, "end-to-end tests", "a store with an installed build; `cargo xtask test` sets it"),

@@ -98,7 +98,8 @@ fn copy(file: &Path, dir: &Path) -> Result<()> {
     fs::copy(file, dir.join(name)).map(drop).map_err(|error| Error::io("cannot copy", file, error))
 }
 
-fn copy_tree(from: &Path, to: &Path) -> Result<()> {
+/// Copies a directory with all that is below it.
+pub(crate) fn copy_tree(from: &Path, to: &Path) -> Result<()> {
     let fail = |error| Error::io("cannot read", from, error);
     for entry in fs::read_dir(from).map_err(fail)? {
         let path = entry.map_err(fail)?.path();

@@ -11,11 +11,12 @@ use build_info::{Blas, BuildInfo, BuildKind, Timestamp};
 use diagnostic::{Error, Result, codes};
 use fetch::vendor::VendorPlan;
 use llama_build::CompilePlan;
+use llama_build::page::{self, Page};
 use llama_build::portable::{self, GLIBC_FLOOR, Locations, Part};
 use llama_build::toolchain::{self, Hermetic, pypi};
 
 use crate::source::{self, Source};
-use crate::{compile, ui, workspace};
+use crate::{compile, image, ui, workspace};
 
 pub(crate) use tree::Tree;
 
@@ -23,7 +24,18 @@ pub(crate) use tree::Tree;
 pub(crate) struct Plan {
     toolchain: Hermetic,
     vendor: VendorPlan,
+    page: PageWish,
     jobs: usize,
+}
+
+/// Whether the server's web page is built in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PageWish {
+    /// It must be.
+    Yes,
+    /// Unless its packages cannot be fetched here.
+    IfItCanBeFetched,
+    No,
 }
 
 /// A compiled part of the portable build.
@@ -31,6 +43,7 @@ pub(crate) struct Compiled {
     pub(crate) plan: CompilePlan,
     part: Part,
     source: Source,
+    pub(crate) page: Option<Page>,
     /// The licences of zig, whose C++ library is linked in.
     zig_licences: PathBuf,
     /// Day of the pinned commit.
@@ -53,9 +66,16 @@ impl Place<'static> {
 }
 
 /// What must be fetched and compiled.
-pub(crate) fn plan(source: Option<&Path>, jobs: usize) -> Result<Plan> {
+pub(crate) fn plan(source: Option<&Path>, page: PageWish, jobs: usize) -> Result<Plan> {
     let vendor = source::plan(source)?;
-    Ok(Plan { toolchain: toolchain::hermetic(&workspace::tools_dir())?, vendor, jobs })
+    Ok(Plan { toolchain: toolchain::hermetic(&workspace::tools_dir())?, vendor, page, jobs })
+}
+
+impl Plan {
+    /// Compilers that run at the same time.
+    pub(crate) fn jobs(&self) -> usize {
+        self.jobs
+    }
 }
 
 impl fmt::Display for Plan {
@@ -70,6 +90,13 @@ impl fmt::Display for Plan {
             )?;
         }
         write!(f, "{}", self.vendor)?;
+        match self.page {
+            PageWish::Yes => writeln!(f, "build the web page of llama-server with npm")?,
+            PageWish::IfItCanBeFetched => {
+                writeln!(f, "build the web page of llama-server with npm, if it can be fetched")?
+            }
+            PageWish::No => writeln!(f, "leave out the web page of llama-server")?,
+        }
         writeln!(f, "compile llama.cpp, portable kind, with zig {}, {} jobs", self.toolchain.zig.version, self.jobs)?;
         writeln!(f, "  target     {}", portable::target())?;
         writeln!(f, "  variants   {}", portable::variant_names().collect::<Vec<_>>().join(" "))
@@ -85,26 +112,55 @@ pub(crate) fn compile(plan: &Plan, part: Part, place: &Place) -> Result<Compiled
     toolchain::fetch(&plan.toolchain.to_fetch, &workspace::tools_dir(), &mut ui::note)?;
     // A copy of its own: the web page is put into it.
     let source = source::prepare(&plan.vendor, &place.dir.join("source"))?;
+    let page = match part {
+        Part::Whole => page(plan, &source, place)?,
+        // Nothing of it is in a part.
+        Part::Sample => None,
+    };
+    let page_id = page.as_ref().map_or_else(|| "no page".to_owned(), |page| page.sha256.to_string());
     let at = Locations {
         source: source.dir.clone(),
-        source_id: source.id(),
+        source_id: format!("{}+{page_id}", source.id()),
         commit: source.commit.clone(),
         build_dir: place.dir.clone(),
     };
-    let compile_plan = portable::plan(part, place.jobs.unwrap_or(plan.jobs), &plan.toolchain, &at)?;
+    let compile_plan = portable::plan(part, place.jobs.unwrap_or(plan.jobs), &plan.toolchain, &at);
     compile::portable(&compile_plan, place.environment)?;
     let zig_licences = pypi::ZIG.licences(&pypi::ZIG.dir(&workspace::tools_dir()));
     let date = format!("{}T00:00:00Z", plan.vendor.pin.date);
     let date = date.parse().map_err(|error| {
         Error::new(codes::PIN_INVALID, format!("the pin's date `{}` is no day: {error}", plan.vendor.pin.date))
     })?;
-    Ok(Compiled { plan: compile_plan, part, source, zig_licences, date })
+    Ok(Compiled { plan: compile_plan, part, source, page, zig_licences, date })
+}
+
+/// Builds the web page and puts it where upstream's CMake looks for it.
+fn page(plan: &Plan, source: &Source, place: &Place) -> Result<Option<Page>> {
+    if plan.page == PageWish::No {
+        return Ok(None);
+    }
+    let ui_dir = source.dir.join("tools/ui");
+    let page_plan = page::plan(&ui_dir, &source.version, &workspace::tools_dir(), &place.dir.join("page"))?;
+    let page = match page::build(&page_plan, &mut ui::note) {
+        Err(error) if plan.page == PageWish::IfItCanBeFetched && error.code() == codes::TOOL_FETCH => {
+            ui::note(format!("no page   llama-server will have none: {error}"));
+            return Ok(None);
+        }
+        page => page?,
+    };
+    image::copy_tree(&page.dist, &ui_dir.join("dist"))?;
+    Ok(Some(page))
 }
 
 impl Compiled {
     /// `build_info.json` without digests: nothing of this machine is in it.
     pub(crate) fn info(&self, plan: &Plan) -> BuildInfo {
         let tools = [("cmake", &plan.toolchain.cmake), ("ninja", &plan.toolchain.ninja)];
+        let mut tools: BTreeMap<String, String> =
+            tools.into_iter().map(|(name, tool)| (name.to_owned(), tool.version.clone())).collect();
+        if self.page.is_some() {
+            tools.insert("node".to_owned(), pypi::NODE.version.to_owned());
+        }
         BuildInfo {
             schema_version: BuildInfo::SCHEMA_VERSION,
             build_type: BuildKind::Portable,
@@ -118,7 +174,7 @@ impl Compiled {
             llama_tree: self.source.tree.clone(),
             patches: self.source.patches(),
             compiler: format!("zig {}", plan.toolchain.zig.version),
-            tools: tools.into_iter().map(|(name, tool)| (name.to_owned(), tool.version.clone())).collect(),
+            tools,
             reproducible: true,
             optimal_threads: None,
             variants: portable::variant_names().map(str::to_owned).collect(),

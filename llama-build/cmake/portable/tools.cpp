@@ -3,28 +3,18 @@
 #include <cstdio>
 #include <cstring>
 
-struct tool {
-    const char * name;
-    int (*run)(int argc, char ** argv);
-};
-
 // Upstream's entry points; where a tool has only a main, the build renames it.
-#define TOOL(function, name) int function(int argc, char ** argv);
+#define TOOL(function, name, argv_t) int function(int argc, argv_t argv);
 #include "tools.inc"
 #undef TOOL
-
-static const tool tools[] = {
-#define TOOL(function, name) { name, function },
-#include "tools.inc"
-#undef TOOL
-};
 
 extern "C" int caravan_run_tool(const char * name, int argc, char ** argv) {
-    for (const tool & tool : tools) {
-        if (std::strcmp(tool.name, name) == 0) {
-            return tool.run(argc, argv);
-        }
+#define TOOL(function, tool_name, argv_t)                     \
+    if (std::strcmp(name, tool_name) == 0) {                  \
+        return function(argc, const_cast<argv_t>(argv));      \
     }
+#include "tools.inc"
+#undef TOOL
     std::fprintf(stderr, "%s: not in this build\n", name);
     return 1;
 }

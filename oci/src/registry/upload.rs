@@ -21,7 +21,7 @@ use oci_client::secrets::RegistryAuth;
 use reqwest::StatusCode;
 use reqwest::header::CONTENT_TYPE;
 
-use super::auth::Proof;
+use super::auth::{Granted, Proof};
 use super::{POLL, Registry, Scope, http, mismatch, printable};
 use crate::retry::{Failure, persist};
 use crate::{Descriptor, Digest, VerifiedReader};
@@ -30,6 +30,10 @@ use crate::{Descriptor, Digest, VerifiedReader};
 const PIECE: usize = 256 << 10;
 /// A registry may take this many times the read timeout to store what it has received.
 const PATIENCE: u32 = 5;
+
+/// The client of the last upload, and the number of the grant that it carries.
+#[derive(Default)]
+pub(super) struct Uploader(tokio::sync::Mutex<Option<(u64, oci_client::Client)>>);
 
 impl Registry {
     /// Whether a blob is there already.
@@ -56,7 +60,7 @@ impl Registry {
         let was_refused = Cell::new(false);
         self.wait(persist(&self.limits, &what, async || {
             let granted = self.log_in(Scope::Push, log_in_again.take()).await?;
-            let failure = match self.upload(granted.proof(), blob, open()?, &mut progress).await {
+            let failure = match self.upload(granted, blob, open()?, &mut progress).await {
                 Ok(()) => return Ok(()),
                 Err(failure) => failure,
             };
@@ -73,31 +77,14 @@ impl Registry {
 
     async fn upload(
         &self,
-        proof: Proof,
+        granted: Granted,
         blob: &Descriptor,
         reader: VerifiedReader,
         progress: &mut impl FnMut(u64),
     ) -> Result<(), Failure> {
-        http::install_crypto();
-        let config = ClientConfig {
-            protocol: if http::scheme(&self.host) == "http" { ClientProtocol::Http } else { ClientProtocol::Https },
-            use_monolithic_push: true,
-            connect_timeout: Some(self.limits.connect),
-            // Its read timeout runs while we send, too; we watch for a standstill ourselves.
-            read_timeout: None,
-            user_agent: http::USER_AGENT,
-            ..ClientConfig::default()
-        };
-        let client = oci_client::Client::try_from(config).map_err(|error| self.upload_failed(error, blob))?;
         let repository =
             oci_client::Reference::with_tag(self.host.clone(), self.repository.clone(), "latest".to_owned());
-        let auth = match proof {
-            Proof::None => RegistryAuth::Anonymous,
-            Proof::Basic { username, password } => RegistryAuth::Basic(username, password),
-            // Given as it is; with a user and a password the client would fetch a token of its own.
-            Proof::Bearer { token, .. } => RegistryAuth::Bearer(token),
-        };
-        client.store_auth_if_needed(repository.resolve_registry(), &auth).await;
+        let client = self.uploader(&repository, granted).await.map_err(|error| self.upload_failed(error, blob))?;
         let sent = Arc::new(AtomicU64::new(0));
         let pieces = stream::unfold(Some((reader, Arc::clone(&sent))), async |state| {
             let (mut reader, sent) = state?;
@@ -139,6 +126,42 @@ impl Registry {
         Ok(())
     }
 
+    /// A client that says what was granted. Setting one up reads every root certificate of the system, so it is kept while
+    /// the grant lasts.
+    async fn uploader(
+        &self,
+        repository: &oci_client::Reference,
+        granted: Granted,
+    ) -> Result<oci_client::Client, OciDistributionError> {
+        let mut kept = self.uploader.0.lock().await;
+        if let Some((generation, client)) = &*kept
+            && *generation == granted.generation()
+        {
+            return Ok(client.clone());
+        }
+        http::install_crypto();
+        let config = ClientConfig {
+            protocol: if http::scheme(&self.host) == "http" { ClientProtocol::Http } else { ClientProtocol::Https },
+            use_monolithic_push: true,
+            connect_timeout: Some(self.limits.connect),
+            // Its read timeout runs while we send, too; we watch for a standstill ourselves.
+            read_timeout: None,
+            user_agent: http::USER_AGENT,
+            ..ClientConfig::default()
+        };
+        let client = oci_client::Client::try_from(config)?;
+        let generation = granted.generation();
+        let auth = match granted.proof() {
+            Proof::None => RegistryAuth::Anonymous,
+            Proof::Basic { username, password } => RegistryAuth::Basic(username, password),
+            // Given as it is; with a user and a password the client would fetch a token of its own.
+            Proof::Bearer { token, .. } => RegistryAuth::Bearer(token),
+        };
+        client.store_auth_if_needed(repository.resolve_registry(), &auth).await;
+        *kept = Some((generation, client.clone()));
+        Ok(client)
+    }
+
     fn upload_failed(&self, error: OciDistributionError, blob: &Descriptor) -> Failure {
         let what = format!("blob `{}` of `{}`", blob.digest, self.called_repository());
         match error {
@@ -174,6 +197,16 @@ impl Registry {
                 http.put(self.url(&path)).header(CONTENT_TYPE, media_type).body(Bytes::copy_from_slice(bytes))
             };
             let response = self.send(Scope::Push, make).await?;
+            // Its digest is right, and what it names is there. Registries that another client is writing to at the same time
+            // have been seen to deny either: docker-registry on a file system, while a link is being rewritten.
+            let status = response.status();
+            if matches!(status, StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND) {
+                return Err(match self.expect(response, &what, &[]).await {
+                    Err(Failure::Final(error)) => Failure::again(error.to_string()),
+                    Err(again) => again,
+                    Ok(_) => Failure::again("the registry gave no answer"),
+                });
+            }
             let statuses = [StatusCode::CREATED, StatusCode::OK, StatusCode::ACCEPTED];
             let response = self.expect(response, &what, &statuses).await?;
             let stored = http::text_header(&response, "docker-content-digest").and_then(|text| text.parse().ok());

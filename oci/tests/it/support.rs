@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use diagnostic::Result;
 use oci::{
-    Access, Cache, Credentials, Descriptor, Digest, IMAGE_CONFIG, Index, LAYER_TAR_ZSTD, Layout, Limits, Manifest, Mirror,
-    Platform, PushPlan, Pushed, Reference, Registry, Resolved, Source,
+    Access, Cache, Credentials, Descriptor, Digest, IMAGE_CONFIG, Index, LAYER_TAR_ZSTD, Layout, Limits, Manifest,
+    Mirror, Platform, PushPlan, Pushed, Reference, Registry, Resolved, Source,
 };
 
 /// Short pauses; a machine that is busy with other tests may still be slow to answer.
@@ -61,14 +61,21 @@ pub(crate) fn artefact_of(dir: &Path, layers: &[usize]) -> Artefact {
     let layers: Vec<_> = layers
         .iter()
         .zip(1..)
-        .map(|(length, seed)| layout.put(LAYER_TAR_ZSTD, &noise(seed, *length)).unwrap())
+        .map(|(length, seed)| {
+            let mut content = noise(seed, *length);
+            // Tools that look tell compressed layers by their beginning, and compress others.
+            content[..4].copy_from_slice(&[0x28, 0xb5, 0x2f, 0xfd]);
+            layout.put(LAYER_TAR_ZSTD, &content).unwrap()
+        })
         .collect();
     let mut image = Manifest::new(config.clone(), layers.clone());
     image.artifact_type = Some("application/vnd.example.v1".to_owned());
     let manifest = layout.put_manifest(&image).unwrap();
-    let attestation = layout.put_manifest(&Manifest::new(Descriptor::empty_config(), vec![config.clone()])).unwrap();
+    let attestation =
+        layout.put_manifest(&Manifest::new(Descriptor::empty_config(), layers[layers.len() - 1..].to_vec())).unwrap();
     layout.put("application/vnd.oci.empty.v1+json", b"{}").unwrap();
-    let entry = |descriptor: &Descriptor, platform: Platform| Descriptor { platform: Some(platform), ..descriptor.clone() };
+    let entry =
+        |descriptor: &Descriptor, platform: Platform| Descriptor { platform: Some(platform), ..descriptor.clone() };
     let entries = vec![entry(&attestation, Platform::new("unknown", "unknown")), entry(&manifest, amd64())];
     let index = layout.put_index(&Index::new(entries)).unwrap();
     layout.tag(&index, "v1").unwrap();

@@ -64,7 +64,7 @@ fn an_unknown_id_gets_the_nearest_ones() {
     };
     insta::assert_snapshot!(show("native-0.4"), @"
         no installed build has the id `native-0.4`
-        hint: nothing is installed: `cargo xtask install-optimized` makes a build
+        hint: nothing is installed yet: `cargo xtask install-fast`
     ");
     let oak = install(&home.store, "oak");
     install(&home.store, "elm");

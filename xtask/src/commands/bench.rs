@@ -134,7 +134,7 @@ fn chosen(store: &Store, wanted: &[String]) -> Result<Vec<BuildId>> {
 }
 
 fn nothing_installed() -> Error {
-    Error::new(codes::NO_SUCH_BUILD, "no build is installed").hint("compile one with `cargo xtask install-optimized`")
+    Error::new(codes::NO_SUCH_BUILD, "no build is installed").hint("install one with `cargo xtask install-fast`")
 }
 
 fn plan(flags: &Flags, host: &Host, store: &Store, builds: &[BuildId], model: &Model) -> Result<bench::Plan> {

@@ -96,7 +96,12 @@ impl Flags {
             }
         }
         let trust = self.access.trust()?;
-        let source = Source::open(&plan.wanted.reference, &self.access.access()?)?;
+        let mut access = self.access.access()?;
+        if plan.may_build && plan.wanted.named_by == NamedBy::Repository {
+            // There is another way: it is not worth waiting long for this one.
+            access.limits.attempts = 3;
+        }
+        let source = Source::open(&plan.wanted.reference, &access)?;
         match source.resolve(&Platform::current()) {
             Ok(resolved) => install(&store, &source, &resolved, &trust, start),
             Err(error) if plan.may_build && falls_back(&plan.wanted, &error) => {

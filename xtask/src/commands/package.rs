@@ -13,8 +13,7 @@ use host::Host;
 use llama_build::portable::Part;
 use oci::{Descriptor, Layout, ReadLayout};
 
-use crate::portable::{Compiled, Place, Tree};
-use crate::proof::Page;
+use crate::portable::{Compiled, PageWish, Place, Tree};
 use crate::{compile, machine, portable, proof, ui, workspace};
 
 /// Build the portable llama.cpp with every CPU variant, check it, and pack it as an OCI artefact
@@ -27,6 +26,9 @@ pub(crate) struct Flags {
     /// tool
     #[arg(long, value_enum, value_name = "whole|part", num_args = 0..=1, default_missing_value = "whole", hide_possible_values = true)]
     check_reproducible: Option<Extent>,
+    /// Leave out the web page of llama-server
+    #[arg(long)]
+    no_page: bool,
     /// Compilers that run at the same time; otherwise what the CPU budget and memory allow
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=4096))]
     jobs: Option<u16>,
@@ -48,8 +50,9 @@ enum Extent {
 impl Flags {
     pub(crate) fn run(self) -> Result<()> {
         let start = Instant::now();
+        let page = if self.no_page { PageWish::No } else { PageWish::Yes };
         let plan = Plan {
-            portable: portable::plan(self.source.as_deref(), jobs(self.jobs))?,
+            portable: portable::plan(self.source.as_deref(), page, jobs(self.jobs))?,
             out: workspace::root().join(&self.out),
             check: self.check_reproducible,
         };
@@ -88,7 +91,7 @@ pub(crate) fn jobs(wanted: Option<u16>) -> usize {
 
 /// Builds the portable kind and packs it into the usual layout, for commands that need one.
 pub(crate) fn build_here(jobs: usize) -> Result<Descriptor> {
-    run(&Plan { portable: portable::plan(None, jobs)?, out: layout_dir(), check: None })
+    run(&Plan { portable: portable::plan(None, PageWish::IfItCanBeFetched, jobs)?, out: layout_dir(), check: None })
 }
 
 /// Where the layout lies when nobody says otherwise.
@@ -103,7 +106,8 @@ fn run(plan: &Plan) -> Result<Descriptor> {
     let tree = Tree::collect(&compiled, &place.dir.join("whole"))?;
     artefact::seal(&tree.dir, compiled.info(&plan.portable))?;
     ui::note("checked   libraries, glibc, instructions and paths of every file");
-    proof::everything(&tree.dir.join("bin"), Page::None)?;
+    let page = if compiled.page.is_some() { proof::Page::Inside } else { proof::Page::None };
+    proof::everything(&tree.dir.join("bin"), page)?;
     match plan.check {
         Some(Extent::Whole) => compare(&plan.portable, Part::Whole, &tree)?,
         Some(Extent::Part) => compare(&plan.portable, Part::Sample, &sample(&plan.portable, &place)?)?,
@@ -134,7 +138,7 @@ fn compare(plan: &portable::Plan, part: Part, first: &Tree) -> Result<()> {
         fs::remove_dir_all(&dir).map_err(|error| Error::io("cannot remove", &dir, error))?;
     }
     let environment = [("HOME", "/nonexistent"), ("TZ", "Pacific/Chatham"), ("LANG", "tr_TR.UTF-8"), ("USER", "other")];
-    let place = Place { dir: dir.clone(), jobs: Some(1), environment: &environment };
+    let place = Place { dir: dir.clone(), jobs: Some(plan.jobs() + 1), environment: &environment };
     let again = sealed(&portable::compile(plan, part, &place)?, plan, &dir.join("tree"))?;
     let differences = tree_differences(&first.dir, &again.dir)?;
     if let Some(difference) = differences.first() {
@@ -142,11 +146,8 @@ fn compare(plan: &portable::Plan, part: Part, first: &Tree) -> Result<()> {
             1 => String::new(),
             n => format!(", and {} more files", n - 1),
         };
-        return Err(Error::new(codes::NOT_REPRODUCIBLE, format!("two builds differ: {difference}{more}")).hint(format!(
-            "compare `{}` with `{}`",
-            first.dir.display(),
-            again.dir.display()
-        )));
+        return Err(Error::new(codes::NOT_REPRODUCIBLE, format!("two builds differ: {difference}{more}"))
+            .hint(format!("compare `{}` with `{}`", first.dir.display(), again.dir.display())));
     }
     fs::remove_dir_all(&dir).map_err(|error| Error::io("cannot remove", &dir, error))?;
     ui::note("compared  two builds in two directories are the same bytes");

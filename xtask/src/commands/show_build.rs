@@ -74,7 +74,7 @@ impl Flags {
 }
 
 fn nothing_active() -> Error {
-    Error::new(codes::NO_SUCH_BUILD, "no build is active").hint("compile one with `cargo xtask install-optimized`")
+    Error::new(codes::NO_SUCH_BUILD, "no build is active").hint("install one with `cargo xtask install-fast`")
 }
 
 /// What the build itself recommends, for the machine that it was built on.

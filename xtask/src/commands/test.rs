@@ -20,6 +20,9 @@ use crate::{ui, workspace};
 /// Run every check: formatting, lints, generated files, tests, doc tests, and a real llama.cpp from end to end
 #[derive(Debug, Args)]
 pub(crate) struct Flags {
+    /// Also what takes too long for every commit: the whole portable build again, compared file by file
+    #[arg(long)]
+    full: bool,
     /// Say what would be run and stop
     #[arg(long)]
     dry_run: bool,
@@ -38,6 +41,9 @@ struct Step {
 struct Setting {
     python: PathBuf,
     home: PathBuf,
+    /// The layout that the portable build is packed into.
+    layout: PathBuf,
+    full: bool,
 }
 
 const STEPS: &[Step] = &[
@@ -49,14 +55,20 @@ const STEPS: &[Step] = &[
     Step { name: "generated files", run: |_| xtask("generated files", &["codegen", "--check"], &[]) },
     Step { name: "system packages", run: |_| packages::install() },
     Step { name: "python packages", run: |setting| install_python_packages(&setting.python) },
-    Step { name: "llama.cpp", run: install_llama },
+    Step { name: "portable llama.cpp", run: install_portable },
+    Step { name: "native llama.cpp", run: install_native },
     Step { name: "tests", run: run_tests },
 ];
 
 impl Flags {
     pub(crate) fn run(self) -> Result<()> {
         let dir = workspace::target_dir().join("test");
-        let setting = Setting { python: dir.join("venv/bin/python3"), home: dir.join("home") };
+        let setting = Setting {
+            python: dir.join("venv/bin/python3"),
+            home: dir.join("home"),
+            layout: dir.join("oci"),
+            full: self.full,
+        };
         if self.dry_run {
             return STEPS.iter().try_for_each(|step| ui::print(step.name));
         }
@@ -118,9 +130,19 @@ fn install_python_packages(python: &Path) -> Result<()> {
     fs::rename(&pending, &stamp).map_err(|error| Error::io("cannot write", &stamp, error))
 }
 
-/// Installs the real thing, as the README says, into a store that only the tests use.
-fn install_llama(setting: &Setting) -> Result<()> {
-    xtask("llama.cpp", &["install-optimized"], &[("CARAVAN_HOME", &setting.home)])
+/// Packs the real thing, builds it again in part or whole, and installs it from its layout into a store that only the tests
+/// use.
+fn install_portable(setting: &Setting) -> Result<()> {
+    let layout = setting.layout.to_string_lossy();
+    let again = if setting.full { "whole" } else { "part" };
+    let home = [("CARAVAN_HOME", setting.home.as_path())];
+    xtask("package", &["package", "--out", &layout, "--check-reproducible", again], &home)?;
+    xtask("install-fast", &["install-fast", "--allow-unsigned", &format!("oci:{layout}")], &home)
+}
+
+/// Installs the real thing, as the README says, into the same store, where it is the active build.
+fn install_native(setting: &Setting) -> Result<()> {
+    xtask("install-optimized", &["install-optimized"], &[("CARAVAN_HOME", &setting.home)])
 }
 
 fn run_tests(setting: &Setting) -> Result<()> {

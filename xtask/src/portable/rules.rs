@@ -5,11 +5,17 @@ use std::path::PathBuf;
 
 use elf::gate::{Forbidden, Reviewed, Rules};
 use llama_build::CompilePlan;
+use llama_build::portable::Part;
 
 use crate::workspace;
 
 /// Functions with code that not every CPU has, which look at the CPU first.
-const REVIEWED: &[Reviewed<'static>] = &[];
+const REVIEWED: &[Reviewed<'static>] = &[Reviewed {
+    file: "lib/libllama.so",
+    symbol: "_ZL*ma_dr_flac__*",
+    isas: &["LZCNT"],
+    reason: "miniaudio asks CPUID before it counts zeros of a FLAC stream with it",
+}];
 
 /// Places of this machine, none of which may stand in a shipped file.
 pub(super) fn private_paths(plan: &CompilePlan) -> Vec<(&'static str, String)> {
@@ -25,10 +31,12 @@ pub(super) fn private_paths(plan: &CompilePlan) -> Vec<(&'static str, String)> {
     paths.into_iter().map(|(what, path)| (what, path.display().to_string())).collect()
 }
 
-/// The rules, with these texts forbidden.
-pub(super) fn rules<'a>(forbidden: &'a [Forbidden<'a>]) -> Rules<'a> {
+/// The rules for a part, with these texts forbidden.
+pub(super) fn rules<'a>(part: Part, forbidden: &'a [Forbidden<'a>]) -> Rules<'a> {
     let own_libraries = &["libllama.so", "libggml.so", "libggml-base.so"];
-    Rules { own_libraries, reviewed: REVIEWED, forbidden, ..Rules::llama_cpp() }
+    // An exception for what is not there is refused.
+    let reviewed = if part == Part::Whole { REVIEWED } else { &[] };
+    Rules { own_libraries, reviewed, forbidden, ..Rules::llama_cpp() }
 }
 
 /// The forbidden texts of these paths.

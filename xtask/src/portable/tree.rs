@@ -92,6 +92,9 @@ fn licences(compiled: &Compiled) -> Result<Vec<(String, Vec<u8>)>> {
     for part in ["libcxx", "libcxxabi", "libunwind"] {
         files.push((format!("{part}/LICENSE.TXT"), zig.join("lib").join(part).join("LICENSE.TXT")));
     }
+    if let Some(page) = &compiled.page {
+        files.push(("web-page/LICENSES.txt".to_owned(), page.licences.clone()));
+    }
     let read = |(name, path): (String, PathBuf)| {
         let text = fs::read(&path).map_err(|error| Error::io("cannot read", &path, error))?;
         Ok((format!("share/licenses/{name}"), text))
@@ -109,7 +112,7 @@ fn check(compiled: &Compiled, binaries: &[Binary], licences: &[(String, Vec<u8>)
     let texts = licences.iter().map(|(name, text)| File { name, role: Role::Data, built: &[], shipped: text });
     let files: Vec<File> = binaries.chain(texts).collect();
     let private = rules::private_paths(&compiled.plan);
-    let findings = elf::gate::check_all(&files, &rules::rules(&rules::forbidden(&private)))?;
+    let findings = elf::gate::check_all(&files, &rules::rules(compiled.part, &rules::forbidden(&private)))?;
     if findings.is_empty() {
         return Ok(());
     }

@@ -23,6 +23,14 @@ impl Installed {
         Installed { home: home.into(), copy: None }
     }
 
+    /// The portable build in that store, by its directory.
+    pub(crate) fn portable() -> PathBuf {
+        let builds = Installed::find().home.join("builds");
+        let mut found = fs::read_dir(&builds).unwrap().map(|entry| entry.unwrap().path());
+        let is_portable = |path: &PathBuf| path.file_name().unwrap().to_string_lossy().starts_with("portable-");
+        found.find(is_portable).expect("the store holds no portable build: run `cargo xtask test`")
+    }
+
     /// A copy in a temporary directory, to change at will.
     pub(crate) fn copied(&self) -> Installed {
         let dir = tempfile::tempdir().unwrap();
@@ -48,8 +56,12 @@ impl Installed {
         Installed { home, copy: self.copy }
     }
 
+    pub(crate) fn bin(&self) -> PathBuf {
+        self.home.join("bin")
+    }
+
     pub(crate) fn tool(&self, name: &str) -> Command {
-        Command::new(self.home.join("bin").join(name))
+        Command::new(self.bin().join(name))
     }
 
     pub(crate) fn xtask(&self, arguments: &[&str]) -> Command {

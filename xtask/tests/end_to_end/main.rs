@@ -135,17 +135,19 @@ fn no_backend_is_loaded_from_the_working_directory_or_the_environment() {
         fs::copy(&planted, dir.path().join(name)).unwrap();
     }
 
-    let list_devices = || {
-        let mut command = installed.tool("llama-bench");
-        command.arg("--list-devices").current_dir(dir.path()).env("GGML_BACKEND_PATH", &planted);
-        command
-    };
-    let listed = output(list_devices());
-    assert!(listed.status.success(), "{}", text(&listed.stderr));
-    assert!(!marker.exists(), "a planted library was run");
-    // The trap works: loaded by force, it leaves its mark.
-    output(list_devices().env("LD_PRELOAD", &planted));
-    assert!(marker.exists());
+    for bin in [installed.bin(), Installed::portable().join("bin")] {
+        let list_devices = || {
+            let mut command = Command::new(bin.join("llama-bench"));
+            command.arg("--list-devices").current_dir(dir.path()).env("GGML_BACKEND_PATH", &planted);
+            command
+        };
+        let listed = output(list_devices());
+        assert!(listed.status.success(), "{}", text(&listed.stderr));
+        assert!(!marker.exists(), "a planted library was run by {}", bin.display());
+        // The trap works: loaded by force, it leaves its mark.
+        output(list_devices().env("LD_PRELOAD", &planted));
+        fs::remove_file(&marker).expect("the planted library leaves a mark");
+    }
 }
 
 #[test]
@@ -190,7 +192,7 @@ fn rollback_rolls_back() {
     ]));
     assert!(both.status.success(), "{}", text(&both.stderr));
     let report: serde_json::Value = serde_json::from_slice(&both.stdout).unwrap();
-    assert_eq!(report["builds"].as_array().unwrap().len(), 2, "each build once");
+    assert_eq!(report["builds"].as_array().unwrap().len(), 3, "two native, one portable, each once");
     assert!(!report["ratios"].as_array().unwrap().is_empty());
     assert!(report["machine"]["cpu_budget"].as_u64().unwrap() >= 1);
 
