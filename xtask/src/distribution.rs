@@ -111,6 +111,17 @@ pub(crate) enum Vouched {
     BuiltHere,
 }
 
+impl Vouched {
+    /// The id of the key that signed, for files: 16 hexadecimal digits.
+    pub(crate) fn key(&self) -> Option<String> {
+        match self {
+            // Shown to people in backticks.
+            Vouched::Signed(verified) => Some(verified.key.to_string().replace('`', "")),
+            Vouched::Nobody | Vouched::BuiltHere => None,
+        }
+    }
+}
+
 impl fmt::Display for Vouched {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

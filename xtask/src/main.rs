@@ -4,6 +4,7 @@
 //! Library crates do the work and never print; everything that a person reads is printed from here.
 #![forbid(unsafe_code)]
 
+mod apt;
 mod cli;
 mod commands;
 mod compile;

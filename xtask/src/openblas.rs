@@ -1,15 +1,13 @@
 //! Where OpenBLAS comes from: the system, apt when it may, otherwise PyPI.
 
 use std::env;
-use std::path::Path;
-use std::process::{Command, Stdio};
 
 use clap::ValueEnum;
 use diagnostic::{Error, Result, codes};
 use llama_build::blas::{self, OpenBlas};
 use llama_build::toolchain::{Toolchain, pypi};
 
-use crate::{ui, workspace};
+use crate::{apt, ui, workspace};
 
 /// What a person wants of OpenBLAS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -70,9 +68,8 @@ pub(crate) fn plan(wish: Wish, toolchain: &Toolchain, consent: Consent, may_fetc
     if !may_fetch {
         return Ok(Plan::None("OpenBLAS is not installed, and nothing may be fetched".to_owned()));
     }
-    let may_install = Path::new("/usr/bin/apt-get").exists() && rustix::process::geteuid().is_root();
     let consents = match consent {
-        _ if !may_install => false,
+        _ if !apt::is_possible() => false,
         Consent::Given => true,
         Consent::Ask => env::var_os("CI").is_some() || ui::confirm("install libopenblas-dev with apt-get?")?,
         Consent::NotAsked => false,
@@ -101,22 +98,7 @@ fn from_pypi(toolchain: &Toolchain) -> Result<OpenBlas> {
 
 fn install_with_apt(toolchain: &Toolchain) -> Result<OpenBlas> {
     ui::note("openblas  installing libopenblas-dev with apt-get");
-    let apt = |arguments: &[&str]| -> Result<()> {
-        let mut command = Command::new("apt-get");
-        command.args(["--quiet", "--yes"]).args(arguments).env("DEBIAN_FRONTEND", "noninteractive");
-        // Not ended by Ctrl-C: a package manager that is killed leaves a broken system.
-        let child = process::spawn(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()))?;
-        let done = child.wait_with_output().map_err(|error| Error::io("cannot run", Path::new("apt-get"), error))?;
-        process::interrupt::check()?;
-        if done.status.success() {
-            return Ok(());
-        }
-        let said = String::from_utf8_lossy(&done.stderr);
-        let said = said.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("it said nothing");
-        Err(Error::new(codes::TOOL_MISSING, format!("`apt-get {}`: {said}", arguments.join(" "))))
-    };
-    apt(&["update"])?;
-    apt(&["install", "--no-install-recommends", "libopenblas-dev"])?;
+    apt::install(&["libopenblas-dev"])?;
     blas::of_system(&toolchain.c).ok_or_else(|| {
         Error::new(codes::TOOL_MISSING, "libopenblas-dev is installed, but a program with it does not run")
     })

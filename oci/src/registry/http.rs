@@ -186,7 +186,10 @@ pub(crate) fn reason(error: &reqwest::Error) -> String {
     while let Some(source) = cause.source() {
         cause = source;
     }
-    printable(&cause.to_string())
+    match cause.downcast_ref::<std::io::Error>() {
+        Some(error) => printable(&diagnostic::plain(error)),
+        None => printable(&cause.to_string()),
+    }
 }
 
 /// The body of an answer, which must not be larger than this.

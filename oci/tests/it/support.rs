@@ -1,7 +1,7 @@
 //! What several tests need: an artefact, a registry, a proxy that misbehaves.
 
-pub(crate) mod proxy;
-pub(crate) mod registry;
+pub(crate) use testkit::registry::{PASSWORD, REPOSITORY, USER};
+pub(crate) use testkit::{noise, proxy, registry};
 
 use std::fs;
 use std::path::Path;
@@ -12,10 +12,6 @@ use oci::{
     Access, Cache, Credentials, Descriptor, Digest, IMAGE_CONFIG, Index, LAYER_TAR_ZSTD, Layout, Limits, Manifest,
     Mirror, Platform, PushPlan, Pushed, Reference, Registry, Resolved, Source,
 };
-
-pub(crate) const REPOSITORY: &str = "owner/artefact";
-pub(crate) const USER: &str = "caravan";
-pub(crate) const PASSWORD: &str = "s3cret:with:colons";
 
 /// Short pauses; a machine that is busy with other tests may still be slow to answer.
 pub(crate) const LIMITS: Limits = Limits {
@@ -30,19 +26,6 @@ pub(crate) const LIMITS: Limits = Limits {
 
 pub(crate) fn amd64() -> Platform {
     Platform::new("linux", "amd64")
-}
-
-/// Bytes that do not compress and are the same every time.
-pub(crate) fn noise(seed: u64, length: usize) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    (0..length)
-        .map(|_| {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            (state >> 32) as u8
-        })
-        .collect()
 }
 
 /// An artefact in a layout.

@@ -9,7 +9,7 @@ use build_info::{BuildId, Origin};
 use clap::Args;
 use diagnostic::{Error, Result, codes};
 use oci::{Cache, LayoutReference, Platform, Reference, Resolved, Source};
-use store::Store;
+use store::{Activation, Store, Writer};
 
 use crate::commands::package;
 use crate::distribution::{self, AccessFlags, NamedBy, Trust, Vouched, Wanted};
@@ -23,7 +23,7 @@ pub(crate) struct Flags {
     /// of this repository
     reference: Option<String>,
     /// Look for a newer one although one is installed
-    #[arg(long)]
+    #[arg(long, conflicts_with = "offline")]
     update: bool,
     /// Never use the network
     #[arg(long)]
@@ -125,7 +125,7 @@ fn falls_back(wanted: &Wanted, error: &Error) -> bool {
 /// Activates the build that was installed from this reference, when it is there and whole.
 fn use_installed(store: &Store, reference: &str, start: Instant) -> Result<bool> {
     let Some((id, _)) = store.installed_from(reference)? else { return Ok(false) };
-    if !store.verify(&id).is_ok_and(|found| found.is_intact()) {
+    if !is_whole(store, &id) {
         return Ok(false);
     }
     activate(store, &id)?;
@@ -173,33 +173,50 @@ fn install(store: &Store, source: &Source, resolved: &Resolved, trust: &Trust, s
     let offer = Offer::of(&resolved.manifest, resolved.descriptor.digest, &what)?;
     let vouched = distribution::vouch(source, resolved, trust)?;
     ui::note(format!("verified  {}: {vouched}", short(&resolved.root.digest.to_string())));
-    if store.verify(&offer.build_id).is_ok_and(|found| found.is_intact()) {
-        activate(store, &offer.build_id)?;
-        store.lock(ui::waiting("with the store"))?.record_origin(&offer.build_id, &origin(resolved, &vouched))?;
-        ui::note(format!("finished  in {} ms: nothing is newer", start.elapsed().as_millis()));
-        return Ok(());
-    }
-    workspace::check_space(store.root(), offer.compressed_size + offer.uncompressed_size)?;
     let cache = Cache::open(&store.cache())?;
-    download(source, resolved, &cache)?;
+    let was_there = is_whole(store, &offer.build_id);
+    if !was_there {
+        workspace::check_space(store.root(), offer.compressed_size.saturating_add(offer.uncompressed_size))?;
+        download(source, resolved, &cache)?;
+    }
     let writer = store.lock(ui::waiting("with the store"))?;
-    let staging = writer.stage()?;
-    let mut open = |blob: &oci::Descriptor| Ok(Box::new(cache.open_blob(blob)?) as Box<dyn Read + Send>);
-    let info = artefact::unpack(&resolved.manifest, &mut open, Bounds::of(&offer), staging.path())?;
-    let smoke = smoke::plan_for(&staging.bin())?;
-    let receipt = writer.commit(staging, info, &smoke)?;
-    writer.record_origin(&receipt.activation.to, &origin(resolved, &vouched))?;
-    drop(writer);
+    // While we waited for the lock, another process may have installed the same.
+    let activation = if was_there || is_whole(store, &offer.build_id) {
+        writer.use_build(&offer.build_id.to_string())?
+    } else {
+        unpack(&writer, source, resolved, &offer, &cache)?
+    };
+    // In this order and under the lock: whoever is killed leaves a build without an origin, and the next run comes by here.
     for blob in resolved.manifest.blobs() {
         cache.remove(&blob.digest)?;
     }
-    ui::activated(&receipt.activation);
-    ui::note(format!(
-        "finished  in {:.1} s; put {} on your PATH",
-        start.elapsed().as_secs_f64(),
-        workspace::short(&store.bin())
-    ));
+    writer.record_origin(&activation.to, &origin(resolved, &vouched))?;
+    drop(writer);
+    ui::activated(&activation);
+    if was_there {
+        ui::note(format!("finished  in {} ms: nothing is newer", start.elapsed().as_millis()));
+    } else {
+        let seconds = start.elapsed().as_secs_f64();
+        ui::note(format!("finished  in {seconds:.1} s; put {} on your PATH", workspace::short(&store.bin())));
+    }
     Ok(())
+}
+
+fn is_whole(store: &Store, id: &BuildId) -> bool {
+    store.verify(id).is_ok_and(|found| found.is_intact())
+}
+
+/// From the cache into the store.
+fn unpack(writer: &Writer, source: &Source, resolved: &Resolved, offer: &Offer, cache: &Cache) -> Result<Activation> {
+    if !resolved.manifest.blobs().all(|blob| cache.has(blob)) {
+        // An artefact that shares blobs with this one was installed meanwhile. They are dropped only under the lock.
+        download(source, resolved, cache)?;
+    }
+    let staging = writer.stage()?;
+    let mut open = |blob: &oci::Descriptor| Ok(Box::new(cache.open_blob(blob)?) as Box<dyn Read + Send>);
+    let info = artefact::unpack(&resolved.manifest, &mut open, Bounds::of(offer), staging.path())?;
+    let smoke = smoke::plan_for(&staging.bin())?;
+    Ok(writer.commit(staging, info, &smoke)?.activation)
 }
 
 fn download(source: &Source, resolved: &Resolved, cache: &Cache) -> Result<()> {
@@ -224,10 +241,7 @@ fn origin(resolved: &Resolved, vouched: &Vouched) -> Origin {
         reference: resolved.reference.to_string(),
         digest: resolved.root.digest.to_string(),
         manifest: resolved.descriptor.digest.to_string(),
-        signed_by: match vouched {
-            Vouched::Signed(verified) => Some(verified.key.to_string()),
-            Vouched::Nobody | Vouched::BuiltHere => None,
-        },
+        signed_by: vouched.key(),
         date: build_info::now(),
         extra: Default::default(),
     }

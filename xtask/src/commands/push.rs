@@ -15,7 +15,7 @@ use crate::{password, workspace};
 #[derive(Debug, Args)]
 pub(crate) struct Flags {
     /// `HOST/REPOSITORY:TAG`
-    reference: Reference,
+    reference: String,
     /// The layout directory to push from
     #[arg(long, value_name = "DIR", default_value = "dist/oci")]
     from: PathBuf,
@@ -29,8 +29,9 @@ pub(crate) struct Flags {
 
 impl Flags {
     pub(crate) fn run(self) -> Result<()> {
-        let Reference::Registry(name) = &self.reference else {
-            let message = format!("`{}` is not in a registry", self.reference);
+        let reference: Reference = self.reference.parse()?;
+        let Reference::Registry(name) = &reference else {
+            let message = format!("`{reference}` is not in a registry");
             return Err(Error::new(codes::REFERENCE_INVALID, message).hint("write `HOST/REPOSITORY:TAG`"));
         };
         let from = workspace::root().join(&self.from);
@@ -42,7 +43,7 @@ impl Flags {
                 "push {} of {} to {}, {signed}\n  {} blobs, {:.1} MB",
                 plan.root.digest,
                 from.display(),
-                self.reference,
+                reference,
                 plan.blobs.len(),
                 plan.bytes() as f64 / 1e6
             ));
@@ -56,7 +57,7 @@ impl Flags {
         let pushed = oci::push(&layout, &plan, &registry, &mut |done, total| progress.set(done, total, ""))?;
         drop(progress);
         ui::note(format!("pushed    {} of {} blobs; the others were there", pushed.uploaded, plan.blobs.len()));
-        ui::print(format!("{}@{}", self.reference, pushed.root.digest))
+        ui::print(format!("{reference}@{}", pushed.root.digest))
     }
 }
 
@@ -68,9 +69,13 @@ fn sign(layout: &Layout, key: &SecretKey) -> Result<()> {
     if let Document::Index(index) = &document {
         subjects.extend(index.manifests.iter().cloned());
     }
-    let first = match &document {
-        Document::Index(_) => layout.read_blob(&subjects[1], oci::MANIFEST_LIMIT)?,
-        Document::Manifest(_) => bytes,
+    let first = match (&document, subjects.get(1)) {
+        (Document::Index(_), Some(first)) => layout.read_blob(first, oci::MANIFEST_LIMIT)?,
+        (Document::Index(_), None) => {
+            let message = format!("there is nothing to sign in {}: its index lists no manifest", layout.name());
+            return Err(Error::new(codes::MANIFEST_INVALID, message));
+        }
+        (Document::Manifest(_), _) => bytes,
     };
     let offer = Offer::read(&first, &layout.name())?;
     let statement = Statement { version: &offer.version, date: build_info::now() };

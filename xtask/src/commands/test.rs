@@ -1,7 +1,9 @@
 //! `test`: everything that must be true before a commit lands, on a machine that has only Rust, gcc and python3.
 //!
 //! What a test needs is installed here: Python packages into a virtual environment of our own, llama.cpp into a store of
-//! our own. Quick checks come first.
+//! our own, and by root a few programs of the system. Quick checks come first.
+
+mod packages;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -51,6 +53,7 @@ const STEPS: &[Step] = &[
         run: |_| cargo("lints", &["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"], &[]),
     },
     Step { name: "generated files", run: |_| xtask("generated files", &["codegen", "--check"], &[]) },
+    Step { name: "system packages", run: |_| packages::install() },
     Step { name: "python packages", run: |setting| install_python_packages(&setting.python) },
     Step { name: "portable llama.cpp", run: install_portable },
     Step { name: "native llama.cpp", run: install_native },

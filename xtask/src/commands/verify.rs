@@ -1,14 +1,18 @@
 //! `verify`: whether an artefact is whole and signed, without installing it.
 
-use std::io::Read;
+use std::fs;
+use std::io::{ErrorKind, Read};
+use std::path::Path;
 
 use artefact::{Bounds, Offer};
 use clap::Args;
 use diagnostic::{Error, Result};
 use oci::{Cache, Platform, Source};
+use process::Lock;
 use serde_json::json;
+use tempfile::TempDir;
 
-use crate::distribution::{self, AccessFlags, Vouched};
+use crate::distribution::{self, AccessFlags};
 use crate::ui::{self, Progress, Unit};
 use crate::workspace;
 
@@ -35,11 +39,9 @@ impl Flags {
         let vouched = distribution::vouch(&source, &resolved, &trust)?;
         // Beside the store, where there is room, and gone afterwards.
         let parent = workspace::store().cache();
-        workspace::check_space(&parent, offer.compressed_size + offer.uncompressed_size)?;
-        let dir = tempfile::Builder::new()
-            .prefix(".verify-")
-            .tempdir_in(&parent)
-            .map_err(|error| Error::io("cannot write in", &parent, error))?;
+        workspace::check_space(&parent, offer.compressed_size.saturating_add(offer.uncompressed_size))?;
+        let _lock = Lock::acquire(&parent.join(".verify.lock"), ui::waiting("verifying"))?;
+        let dir = workplace(&parent)?;
         let cache = Cache::open(&dir.path().join("cache"))?;
         let blobs: Vec<_> = resolved.manifest.blobs().cloned().collect();
         let mut progress = Progress::new("fetching", Unit::Bytes);
@@ -47,18 +49,14 @@ impl Flags {
         drop(progress);
         let mut open = |blob: &oci::Descriptor| Ok(Box::new(cache.open_blob(blob)?) as Box<dyn Read + Send>);
         let tree = dir.path().join("tree");
-        std::fs::create_dir(&tree).map_err(|error| Error::io("cannot create", &tree, error))?;
+        fs::create_dir(&tree).map_err(|error| Error::io("cannot create", &tree, error))?;
         let info = artefact::unpack(&resolved.manifest, &mut open, Bounds::of(&offer), &tree)?;
         if self.json {
-            let signed_by = match &vouched {
-                Vouched::Signed(verified) => Some(verified.key.to_string()),
-                Vouched::Nobody | Vouched::BuiltHere => None,
-            };
             let value = json!({
                 "reference": resolved.reference.to_string(),
                 "digest": resolved.root.digest.to_string(),
                 "manifest": resolved.descriptor.digest.to_string(),
-                "signed_by": signed_by,
+                "signed_by": vouched.key(),
                 "build_id": offer.build_id.to_string(),
                 "compressed_bytes": offer.compressed_size,
                 "uncompressed_bytes": offer.uncompressed_size,
@@ -79,4 +77,15 @@ impl Flags {
             info.digests.len() + 1,
         ))
     }
+}
+
+/// An empty directory that is removed with what it returns. The caller holds the lock: what is there, a killed run has left.
+fn workplace(parent: &Path) -> Result<TempDir> {
+    let path = parent.join(".verify");
+    match fs::remove_dir_all(&path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(Error::io("cannot remove", &path, error)),
+        _ => {}
+    }
+    let made = tempfile::Builder::new().prefix(".verify").rand_bytes(0).tempdir_in(parent);
+    made.map_err(|error| Error::io("cannot write in", parent, error))
 }

@@ -10,24 +10,32 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-/// `caravan` with [`super::PASSWORD`], hashed by `htpasswd -nbB`.
+/// The repository that tests use.
+pub const REPOSITORY: &str = "owner/artefact";
+/// Who may use [`RealRegistry::with_password`].
+pub const USER: &str = "caravan";
+/// With what.
+pub const PASSWORD: &str = "s3cret:with:colons";
+
+/// `caravan` with [`PASSWORD`], hashed by `htpasswd -nbB`.
 const HTPASSWD: &str = "caravan:$2y$05$uv5VZ3YKNO.Ajo6t4ugRU.9GdNW0uSARBTXbFEL/u0f617vMIoA5y\n";
 
 /// A running registry with a store of its own; ended when dropped.
-pub(crate) struct RealRegistry {
+pub struct RealRegistry {
     /// Host and port.
-    pub(crate) host: String,
+    pub host: String,
     child: Child,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 impl RealRegistry {
-    pub(crate) fn start() -> RealRegistry {
+    /// Anybody may do anything.
+    pub fn start() -> RealRegistry {
         RealRegistry::start_with("")
     }
 
-    /// Only [`super::USER`] may do anything.
-    pub(crate) fn with_password() -> RealRegistry {
+    /// Only [`USER`] may do anything.
+    pub fn with_password() -> RealRegistry {
         RealRegistry::start_with("auth:\n  htpasswd:\n    realm: test\n    path: HTPASSWD\n")
     }
 
@@ -53,7 +61,7 @@ impl RealRegistry {
             let deadline = Instant::now() + Duration::from_secs(60);
             while child.try_wait().unwrap().is_none() {
                 if TcpStream::connect(&host).is_ok() {
-                    return RealRegistry { host, child, _dir: dir };
+                    return RealRegistry { host, child, dir };
                 }
                 assert!(Instant::now() < deadline, "docker-registry does not listen");
                 thread::sleep(Duration::from_millis(10));
@@ -62,18 +70,24 @@ impl RealRegistry {
         panic!("docker-registry ends as soon as it is started");
     }
 
+    /// Where the registry keeps a blob, by the hexadecimal digits of its SHA-256.
+    pub fn blob_path(&self, sha256: &str) -> PathBuf {
+        let blobs = self.dir.path().join("store/docker/registry/v2/blobs/sha256");
+        blobs.join(&sha256[..2]).join(sha256).join("data")
+    }
+
     /// Stores a manifest as it is, however wrong.
-    pub(crate) fn put_manifest(&self, which: &str, media_type: &str, content: &[u8]) {
-        let path = format!("/v2/{}/manifests/{which}", super::REPOSITORY);
+    pub fn put_manifest(&self, which: &str, media_type: &str, content: &[u8]) {
+        let path = format!("/v2/{}/manifests/{which}", REPOSITORY);
         let (status, body) = request(&self.host, "PUT", &path, &format!("content-type: {media_type}\r\n"), content);
         assert_eq!(status, 201, "{}", String::from_utf8_lossy(&body));
     }
 
     /// The status and body of a `GET`.
-    pub(crate) fn get(&self, path: &str) -> (u16, Vec<u8>) {
+    pub fn get(&self, path: &str) -> (u16, Vec<u8>) {
         let accept =
             "accept: application/vnd.oci.image.index.v1+json\r\naccept: application/vnd.oci.image.manifest.v1+json\r\n";
-        request(&self.host, "GET", &format!("/v2/{}/{path}", super::REPOSITORY), accept, b"")
+        request(&self.host, "GET", &format!("/v2/{}/{path}", REPOSITORY), accept, b"")
     }
 }
 
@@ -85,7 +99,7 @@ impl Drop for RealRegistry {
 }
 
 /// A program on `PATH`; the name of its Debian package is its own.
-pub(crate) fn find(program: &str) -> PathBuf {
+pub fn find(program: &str) -> PathBuf {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let found = std::env::split_paths(&path).map(|dir| dir.join(program)).find(|file| file.is_file());
     found.unwrap_or_else(|| panic!("`{program}` is missing; install it with: apt-get install {program}"))

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 /// What happens to a request.
 #[derive(Clone)]
-pub(crate) enum Fault {
+pub enum Fault {
     /// The connection ends after so many bytes of the answer's body.
     Cut(usize),
     /// The connection ends before the request's body has been read.
@@ -31,45 +31,52 @@ pub(crate) enum Fault {
 }
 
 /// A fault for the requests that its needle fits, as often as it says.
-pub(crate) struct Rule {
+pub struct Rule {
     needle: String,
     times: usize,
     fault: Fault,
 }
 
+<<<<<<< HEAD:testkit/src/proxy.rs
+/// `needle` is looked for in `METHOD /path`.
+pub fn rule(needle: impl Into<String>, times: usize, fault: Fault) -> Rule {
+=======
 /// Every word of `needle` is looked for in `METHOD /path`.
 pub(crate) fn rule(needle: impl Into<String>, times: usize, fault: Fault) -> Rule {
+>>>>>>> main:oci/tests/it/support/proxy.rs
     Rule { needle: needle.into(), times, fault }
 }
 
 /// A short answer without a body.
-pub(crate) fn status(head: &str) -> Fault {
+pub fn status(head: &str) -> Fault {
     Fault::Answer(format!("HTTP/1.1 {head}"), String::new())
 }
 
 /// Demands a bearer token, or answers instead of the registry; decides by `METHOD /path` and the `authorization` header.
-pub(crate) type Gate = Box<dyn Fn(&str, Option<&str>) -> Option<(String, String)> + Send + Sync>;
+pub type Gate = Box<dyn Fn(&str, Option<&str>) -> Option<(String, String)> + Send + Sync>;
 
 /// A request that came.
 #[derive(Clone, Debug)]
-pub(crate) struct Seen {
+pub struct Seen {
     /// `METHOD /path?query`.
-    pub(crate) line: String,
+    pub line: String,
     /// The headers, in lower case.
-    pub(crate) headers: Vec<String>,
+    pub headers: Vec<String>,
     /// Bytes of the body that was answered.
-    pub(crate) served: usize,
+    pub served: usize,
 }
 
 impl Seen {
-    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+    /// The value of a header, by its name in lower case.
+    pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find_map(|header| header.strip_prefix(name)?.strip_prefix(": "))
     }
 }
 
-pub(crate) struct Proxy {
+/// A running proxy; ended when dropped.
+pub struct Proxy {
     /// Host and port.
-    pub(crate) host: String,
+    pub host: String,
     shared: Arc<Shared>,
 }
 
@@ -82,11 +89,13 @@ struct Shared {
 }
 
 impl Proxy {
-    pub(crate) fn start(upstream: &str, rules: Vec<Rule>) -> Proxy {
+    /// Starts before the registry at this host and port.
+    pub fn start(upstream: &str, rules: Vec<Rule>) -> Proxy {
         Proxy::start_gated(upstream, rules, None)
     }
 
-    pub(crate) fn start_gated(upstream: &str, rules: Vec<Rule>, gate: Option<Gate>) -> Proxy {
+    /// As [`Proxy::start`]; the gate is asked before the rules.
+    pub fn start_gated(upstream: &str, rules: Vec<Rule>, gate: Option<Gate>) -> Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let host = listener.local_addr().unwrap().to_string();
         let shared = Arc::new(Shared {
@@ -110,17 +119,23 @@ impl Proxy {
         Proxy { host, shared }
     }
 
-    pub(crate) fn add(&self, rule: Rule) {
+    /// One more rule.
+    pub fn add(&self, rule: Rule) {
         self.shared.rules.lock().unwrap().push(rule);
     }
 
     /// The requests that came and whose needle fits.
+<<<<<<< HEAD:testkit/src/proxy.rs
+    pub fn seen(&self, needle: &str) -> Vec<Seen> {
+        self.shared.seen.lock().unwrap().iter().filter(|seen| seen.line.contains(needle)).cloned().collect()
+=======
     pub(crate) fn seen(&self, needle: &str) -> Vec<Seen> {
         self.shared.seen.lock().unwrap().iter().filter(|seen| fits(&seen.line, needle)).cloned().collect()
+>>>>>>> main:oci/tests/it/support/proxy.rs
     }
 
     /// Bytes of bodies that went to the client for requests that the needle fits.
-    pub(crate) fn served(&self, needle: &str) -> usize {
+    pub fn served(&self, needle: &str) -> usize {
         self.seen(needle).iter().map(|seen| seen.served).sum()
     }
 }

@@ -1,0 +1,72 @@
+//! Programs of the system that the tests need.
+
+use std::env;
+use std::ffi::OsStr;
+
+use diagnostic::{Error, Result, codes};
+
+use crate::{apt, ui};
+
+/// A program, and the Debian package that has it.
+#[derive(Debug, Clone, Copy)]
+struct Program {
+    name: &'static str,
+    package: &'static str,
+}
+
+const PROGRAMS: &[Program] = &[
+    Program { name: "docker-registry", package: "docker-registry" },
+    Program { name: "skopeo", package: "skopeo" },
+    Program { name: "qemu-x86_64", package: "qemu-user" },
+];
+
+/// Installs what is missing, or says how.
+pub(super) fn install() -> Result<()> {
+    let search = || missing(&env::var_os("PATH").unwrap_or_default());
+    let wanted = search();
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    if !apt::is_possible() {
+        return Err(error(&wanted));
+    }
+    let packages: Vec<_> = wanted.iter().map(|program| program.package).collect();
+    ui::note(format!("installing {} with apt-get", packages.join(", ")));
+    apt::install(&packages).map_err(|error| error.hint(format!("run it yourself: `{}`", command(&wanted))))?;
+    match search() {
+        left if left.is_empty() => Ok(()),
+        left => Err(error(&left)),
+    }
+}
+
+/// Those that are not in the search path.
+fn missing(path: &OsStr) -> Vec<Program> {
+    let is_there = |program: &Program| env::split_paths(path).any(|dir| dir.join(program.name).is_file());
+    PROGRAMS.iter().filter(|program| !is_there(program)).copied().collect()
+}
+
+fn error(missing: &[Program]) -> Error {
+    let names: Vec<_> = missing.iter().map(|program| format!("`{}`", program.name)).collect();
+    Error::new(codes::CHECK_FAILED, format!("system packages: missing are {}", names.join(", ")))
+        .hint(format!("as root, on Debian or Ubuntu: `{}`", command(missing)))
+}
+
+fn command(missing: &[Program]) -> String {
+    let packages: Vec<_> = missing.iter().map(|program| program.package).collect();
+    format!("apt-get install -y --no-install-recommends {}", packages.join(" "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_missing_is_named_with_the_command_that_installs_it() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("skopeo"), "").unwrap();
+        let path = env::join_paths([dir.path(), "/no/such/dir".as_ref()]).unwrap();
+        let error = error(&missing(&path));
+        insta::assert_snapshot!(error, @"system packages: missing are `docker-registry`, `qemu-x86_64`");
+        insta::assert_snapshot!(error.hints()[0], @"as root, on Debian or Ubuntu: `apt-get install -y --no-install-recommends docker-registry qemu-user`");
+    }
+}
