@@ -134,7 +134,14 @@ fn as_text(view: &View) -> String {
     }
     line("compiler", &info.compiler);
     line("link-time", if info.lto { "optimised" } else { "not optimised" });
-    line("https", info.openssl.as_deref().map_or("no: OpenSSL was not there", |_| "yes"));
+    line(
+        "https",
+        match (&info.openssl, info.build_type) {
+            (Some(_), _) => "yes",
+            (None, BuildKind::Native) => "no: OpenSSL was not there",
+            (None, BuildKind::Portable) => "no: a portable build has no OpenSSL",
+        },
+    );
     let blas = &info.blas;
     let name = [blas.vendor.as_deref(), blas.version.as_deref()].into_iter().flatten().collect::<Vec<_>>().join(" ");
     let state = if blas.enabled { "on" } else { "off" };
