@@ -78,7 +78,7 @@ impl RealRegistry {
 
     /// Stores a manifest as it is, however wrong.
     pub fn put_manifest(&self, which: &str, media_type: &str, content: &[u8]) {
-        let path = format!("/v2/{}/manifests/{which}", REPOSITORY);
+        let path = format!("/v2/{REPOSITORY}/manifests/{which}");
         let (status, body) = request(&self.host, "PUT", &path, &format!("content-type: {media_type}\r\n"), content);
         assert_eq!(status, 201, "{}", String::from_utf8_lossy(&body));
     }
@@ -87,7 +87,7 @@ impl RealRegistry {
     pub fn get(&self, path: &str) -> (u16, Vec<u8>) {
         let accept =
             "accept: application/vnd.oci.image.index.v1+json\r\naccept: application/vnd.oci.image.manifest.v1+json\r\n";
-        request(&self.host, "GET", &format!("/v2/{}/{path}", REPOSITORY), accept, b"")
+        request(&self.host, "GET", &format!("/v2/{REPOSITORY}/{path}"), accept, b"")
     }
 }
 

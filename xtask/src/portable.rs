@@ -90,13 +90,12 @@ impl fmt::Display for Plan {
             )?;
         }
         write!(f, "{}", self.vendor)?;
-        match self.page {
-            PageWish::Yes => writeln!(f, "build the web page of llama-server with npm")?,
-            PageWish::IfItCanBeFetched => {
-                writeln!(f, "build the web page of llama-server with npm, if it can be fetched")?
-            }
-            PageWish::No => writeln!(f, "leave out the web page of llama-server")?,
-        }
+        let page = match self.page {
+            PageWish::Yes => "build the web page of llama-server with npm",
+            PageWish::IfItCanBeFetched => "build the web page of llama-server with npm, if it can be fetched",
+            PageWish::No => "leave out the web page of llama-server",
+        };
+        writeln!(f, "{page}")?;
         writeln!(f, "compile llama.cpp, portable kind, with zig {}, {} jobs", self.toolchain.zig.version, self.jobs)?;
         writeln!(f, "  target     {}", portable::target())?;
         writeln!(f, "  variants   {}", portable::variant_names().collect::<Vec<_>>().join(" "))
