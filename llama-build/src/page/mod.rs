@@ -236,7 +236,8 @@ impl Room {
 fn inputs(source: &Path, shows: &str) -> Result<Sha256Digest> {
     let files = files::digests(source, files::RESULTS)?;
     let pypi::Wheel { package, version, .. } = pypi::NODE;
-    Ok(files::sha256(format!("recipe {RECIPE}\n{package} {version}\nshows {shows}\n{}\n", files::one_digest(&files))))
+    let files = files::one_digest(&files);
+    Ok(files::sha256(format!("recipe {RECIPE}\n{package} {version}\nshows {shows}\n{files}\n")))
 }
 
 fn write_made(plan: &Plan, out: &Path) -> Result<()> {
