@@ -294,8 +294,9 @@ impl Index {
         there.sort();
         there.dedup();
         there.truncate(16);
-        let there = if there.is_empty() { "it names no platform at all".to_owned() } else { there.join(", ") };
-        Err(Error::new(codes::NO_PLATFORM, format!("{what} has no entry for `{platform}`; it has {there}")))
+        let there =
+            if there.is_empty() { "names no platform at all".to_owned() } else { format!("has {}", there.join(", ")) };
+        Err(Error::new(codes::NO_PLATFORM, format!("{what} has no entry for `{platform}`; it {there}")))
     }
 
     fn check(&self, what: &str) -> Result<()> {

@@ -41,14 +41,15 @@ impl Read for VerifiedReader {
             let message = format!("`{digest}` has {read} bytes, but {size} are expected");
             return Err(io::Error::new(io::ErrorKind::InvalidData, message));
         }
-        if n == 0 {
+        self.hasher.update(&buffer[..n]);
+        // Not only at the end: who has read so many bytes as there should be may not ask for more.
+        if self.read == *size {
             let actual = Digest::finish(self.hasher.clone());
             if actual != *digest {
                 let message = format!("its content has the digest `{actual}`, but `{digest}` is expected");
                 return Err(io::Error::new(io::ErrorKind::InvalidData, message));
             }
         }
-        self.hasher.update(&buffer[..n]);
         Ok(n)
     }
 }

@@ -95,11 +95,11 @@ fn strange_entries_are_ignored_or_refused_but_never_followed() {
     let path = archive(dir.path(), |tar| {
         tar.append(&header(EntryType::Symlink, &blob, 0), &b""[..]).unwrap();
     });
-    assert_snapshot!(refused(&path), @"");
+    assert_snapshot!(refused(&path), @"layout archive `a.tar` is refused: `blobs/sha256/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa` in it is not a plain file");
     let path = archive(dir.path(), |tar| {
         tar.append(&header(EntryType::Regular, "index.json", 2), &b"{}"[..]).unwrap();
     });
-    assert_snapshot!(refused(&path), @"");
+    assert_snapshot!(refused(&path), @"layout archive `a.tar` is refused: `index.json` is in it twice");
 }
 
 #[test]
@@ -112,9 +112,9 @@ fn damaged_archives_are_refused() {
     let whole = fs::read(&path).unwrap();
     Archive::open(&path).unwrap();
     fs::write(&path, &whole[..60_000]).unwrap();
-    assert_snapshot!(refused(&path), @"");
+    assert_snapshot!(refused(&path), @"layout archive `a.tar` is refused: it is truncated within `blobs/sha256/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa`");
     fs::write(&path, b"\x1f\x8b\x08\x00compressed").unwrap();
-    assert_snapshot!(refused(&path), @"");
+    assert_snapshot!(refused(&path), @"layout archive `a.tar` is refused: it is compressed");
     fs::write(&path, vec![b'x'; 5000]).unwrap();
     assert!(refused(&path).contains("damaged"));
     fs::write(&path, b"").unwrap();
@@ -130,11 +130,11 @@ fn extended_headers_and_counts_are_bounded() {
         tar.append(&header(EntryType::GNULongName, "long", 2 << 20), &vec![b'a'; 2 << 20][..]).unwrap();
         tar.append(&header(EntryType::Regular, "short", 0), &b""[..]).unwrap();
     });
-    assert_snapshot!(refused(&path), @"");
+    assert_snapshot!(refused(&path), @"layout archive `a.tar` is refused: it has an extended header of 2097152 bytes");
     let path = archive(dir.path(), |tar| {
         for _ in 0..100_001 {
             tar.append(&header(EntryType::Regular, "x", 0), &b""[..]).unwrap();
         }
     });
-    assert_snapshot!(refused(&path), @"");
+    assert_snapshot!(refused(&path), @"layout archive `a.tar` is refused: it has more than 100000 entries");
 }

@@ -40,7 +40,7 @@ fn refused(json: &str) -> String {
 #[test]
 fn json_is_compact_ordered_and_stable() {
     let json = manifest().to_json();
-    assert_snapshot!(std::str::from_utf8(&json).unwrap(), @"");
+    assert_snapshot!(std::str::from_utf8(&json).unwrap(), @r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","artifactType":"application/vnd.example.v1","config":{"mediaType":"application/vnd.oci.image.config.v1+json","digest":"sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a","size":2},"layers":[{"mediaType":"application/vnd.oci.image.layer.v1.tar+zstd","digest":"sha256:dac1d7cfa95021764849fd102524e141488c5e3a90f861dbb5a12d9ac8584f85","size":5,"annotations":{"a":"1","z":"2"}}],"annotations":{"org.opencontainers.image.version":"1.0"}}"#);
     assert_eq!(Manifest::parse(&json, "it").unwrap(), manifest());
     assert_eq!(Digest::of(&json), Digest::of(&Manifest::parse(&json, "it").unwrap().to_json()));
 }
@@ -75,17 +75,17 @@ fn dockers_types_and_gos_nulls_are_understood() {
 
 #[test]
 fn damaged_manifests_are_refused() {
-    assert_snapshot!(refused(""), @"");
-    assert_snapshot!(refused("{}"), @"");
-    assert_snapshot!(refused(r#"{"schemaVersion":1}"#), @"");
-    assert_snapshot!(refused(r#"{"schemaVersion":2}"#), @"");
-    assert_snapshot!(refused(r#"{"schemaVersion":2,"mediaType":"text/html","layers":[]}"#), @"");
-    assert_snapshot!(refused(r#"{"schemaVersion":2,"manifests":[],"layers":[]}"#), @"");
-    assert_snapshot!(refused(r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","layers":[]}"#), @"");
-    assert_snapshot!(refused(r#"{"schemaVersion":2,"manifests":[{"mediaType":"a","size":1,"digest":"sha256:../../etc/passwd"}]}"#), @"");
-    assert_snapshot!(refused(r#"{"schemaVersion":2,"manifests":[{"mediaType":"a","size":-1,"digest":"sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"}]}"#), @"");
+    assert_snapshot!(refused(""), @"the manifest is refused: its JSON is damaged: EOF while parsing a value at line 1 column 0");
+    assert_snapshot!(refused("{}"), @"the manifest is refused: its `schemaVersion` is not 2");
+    assert_snapshot!(refused(r#"{"schemaVersion":1}"#), @"the manifest is refused: its `schemaVersion` is not 2");
+    assert_snapshot!(refused(r#"{"schemaVersion":2}"#), @"the manifest is refused: its JSON is damaged: missing field `config` at line 1 column 19");
+    assert_snapshot!(refused(r#"{"schemaVersion":2,"mediaType":"text/html","layers":[]}"#), @"the manifest is refused: its type `text/html` is neither a manifest nor an index");
+    assert_snapshot!(refused(r#"{"schemaVersion":2,"manifests":[],"layers":[]}"#), @"the manifest is refused: it is an index and a manifest at once");
+    assert_snapshot!(refused(r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","layers":[]}"#), @"the manifest is refused: it is called `application/vnd.oci.image.index.v1+json` but has the content of another type");
+    assert_snapshot!(refused(r#"{"schemaVersion":2,"manifests":[{"mediaType":"a","size":1,"digest":"sha256:../../etc/passwd"}]}"#), @"the manifest is refused: its JSON is damaged: `sha256:../../etc/passwd` is not a digest of `sha256:` and 64 lower-case hexadecimal digits at line 1 column 93");
+    assert_snapshot!(refused(r#"{"schemaVersion":2,"manifests":[{"mediaType":"a","size":-1,"digest":"sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"}]}"#), @"the manifest is refused: its JSON is damaged: invalid value: integer `-1`, expected u64 at line 1 column 58");
     let told = Document::parse(&manifest().to_json(), Some(IMAGE_INDEX), "the answer").unwrap_err();
-    assert_snapshot!(told, @"");
+    assert_snapshot!(told, @"the answer is refused: it is called `application/vnd.oci.image.index.v1+json` but has the content of another type");
 }
 
 #[test]
@@ -127,8 +127,8 @@ fn the_plain_entry_of_a_platform_is_chosen() {
     assert_eq!(chosen(&only_levels, &v3), 1);
     let error = only_levels.select(&amd64, "`example.org/a:1`").unwrap_err();
     assert_eq!(error.code(), codes::NO_PLATFORM);
-    assert_snapshot!(error, @"");
-    assert_snapshot!(index(&[("unknown", "unknown", None)]).select(&amd64, "`a`").unwrap_err(), @"");
+    assert_snapshot!(error, @"`example.org/a:1` has no entry for `linux/amd64`; it has `linux/amd64/v3`, `linux/amd64/v4`");
+    assert_snapshot!(index(&[("unknown", "unknown", None)]).select(&amd64, "`a`").unwrap_err(), @"`a` has no entry for `linux/amd64`; it names no platform at all");
 }
 
 proptest! {

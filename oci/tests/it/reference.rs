@@ -55,24 +55,67 @@ fn a_pinned_reference_has_a_digest_and_no_tag() {
 
 #[test]
 fn what_is_no_name_is_refused_with_what_to_write() {
-    assert_snapshot!(refused(""), @"");
-    assert_snapshot!(refused("ghcr.io/Owner/Name:v1"), @"");
-    assert_snapshot!(refused("ghcr.io/owner/name:"), @"");
-    assert_snapshot!(refused("ghcr.io/owner/name:a b"), @"");
-    assert_snapshot!(refused("ghcr.io/owner//name"), @"");
-    assert_snapshot!(refused("owner/name"), @"");
-    assert_snapshot!(refused("name"), @"");
-    assert_snapshot!(refused("docker://ghcr.io/owner/name"), @"");
-    assert_snapshot!(refused("/srv/layout"), @"");
-    assert_snapshot!(refused("./layout.tar"), @"");
-    assert_snapshot!(refused("layout.tar"), @"");
-    assert_snapshot!(refused("oci:"), @"");
-    assert_snapshot!(refused("oci:dir:"), @"");
-    assert_snapshot!(refused("oci://ghcr.io/owner/name"), @"");
-    assert_snapshot!(refused("ghcr.io/owner/name@sha256:1234"), @"");
-    assert_snapshot!(refused("ghcr.io:0/owner/name"), @"");
-    assert_snapshot!(refused("user@ghcr.io/owner/name"), @"");
-    assert_snapshot!(refused("ghcr.io/owner/name\n"), @"");
+    assert_snapshot!(refused(""), @"`` is not the name of an artefact: it is empty, too long, or holds control characters");
+    assert_snapshot!(refused("ghcr.io/Owner/Name:v1"), @r#"
+    `ghcr.io/Owner/Name:v1` is not the name of an artefact: `Owner/Name` is not a repository
+    hint: repositories are lower case: `ghcr.io/owner/name`
+    "#);
+    assert_snapshot!(refused("ghcr.io/owner/name:"), @r#"
+    `ghcr.io/owner/name:` is not the name of an artefact: its tag is invalid: `` is not a tag
+    hint: a tag is up to 128 letters, digits, `_`, `.`, `-`, and begins with a letter, digit or `_`
+    "#);
+    assert_snapshot!(refused("ghcr.io/owner/name:a b"), @r#"
+    `ghcr.io/owner/name:a b` is not the name of an artefact: its tag is invalid: `a b` is not a tag
+    hint: a tag is up to 128 letters, digits, `_`, `.`, `-`, and begins with a letter, digit or `_`
+    "#);
+    assert_snapshot!(refused("ghcr.io/owner//name"), @r#"
+    `ghcr.io/owner//name` is not the name of an artefact: `owner//name` is not a repository
+    hint: a repository is words of lower-case letters and digits, joined by `/`, `.`, `-`, `_`
+    "#);
+    assert_snapshot!(refused("owner/name"), @r#"
+    `owner/name` is not the name of an artefact: `owner` is not the host of a registry
+    hint: write the host too, as in `docker.io/owner/name`
+    hint: a layout directory is written `oci:DIR[:TAG]`
+    "#);
+    assert_snapshot!(refused("name"), @r#"
+    `name` is not the name of an artefact: it has no registry
+    hint: write `HOST/REPOSITORY:TAG`, for example `ghcr.io/owner/name:tag`
+    "#);
+    assert_snapshot!(refused("docker://ghcr.io/owner/name"), @r#"
+    `docker://ghcr.io/owner/name` is not the name of an artefact: it is a URL
+    hint: leave the scheme out: `ghcr.io/owner/name`
+    "#);
+    assert_snapshot!(refused("/srv/layout"), @r#"
+    `/srv/layout` is not the name of an artefact: a path needs a word before it
+    hint: write `oci:DIR[:TAG]` for a layout directory, `oci-archive:FILE[:TAG]` for a layout archive
+    "#);
+    assert_snapshot!(refused("./layout.tar"), @r#"
+    `./layout.tar` is not the name of an artefact: a path needs a word before it
+    hint: write `oci:DIR[:TAG]` for a layout directory, `oci-archive:FILE[:TAG]` for a layout archive
+    "#);
+    assert_snapshot!(refused("layout.tar"), @r#"
+    `layout.tar` is not the name of an artefact: a path needs a word before it
+    hint: write `oci:DIR[:TAG]` for a layout directory, `oci-archive:FILE[:TAG]` for a layout archive
+    "#);
+    assert_snapshot!(refused("oci:"), @r#"
+    `oci:` is not the name of an artefact: it has no path
+    hint: write `oci:DIR[:TAG]` or `oci-archive:FILE[:TAG]`
+    "#);
+    assert_snapshot!(refused("oci:dir:"), @r#"
+    `oci:dir:` is not the name of an artefact: its tag is invalid: `` is not a tag
+    hint: a tag is up to 128 letters, digits, `_`, `.`, `-`, and begins with a letter, digit or `_`
+    "#);
+    assert_snapshot!(refused("oci://ghcr.io/owner/name"), @r#"
+    `oci://ghcr.io/owner/name` is not the name of an artefact: a layout is named by a path, not by a URL
+    hint: write `oci:DIR` or `oci-archive:FILE`, without `//`
+    "#);
+    assert_snapshot!(refused("ghcr.io/owner/name@sha256:1234"), @r#"
+    `ghcr.io/owner/name@sha256:1234` is not the name of an artefact: what follows `@` is not a digest
+    hint: a digest is `sha256:` and 64 lower-case digits
+    "#);
+    assert_snapshot!(refused("ghcr.io:0/owner/name"), @"`ghcr.io:0/owner/name` is not the name of an artefact: `ghcr.io:0` is not a host with an optional port");
+    assert_snapshot!(refused("user@ghcr.io/owner/name"), @"`user@ghcr.io/owner/name` is not the name of an artefact: `user@ghcr.io` is not a host with an optional port");
+    assert_snapshot!(refused("ghcr.io/owner/name\n"), @r#"`ghcr.io/owner/name\n` is not the name of an artefact: it is empty, too long, or holds control characters"#);
 }
 
 proptest! {
