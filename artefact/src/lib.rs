@@ -7,7 +7,7 @@
 //!   digests;
 //! * [`pack::publish`] writes the index and tags it;
 //! * [`signature::sign`] and [`signature::attach`] sign it;
-//! * [`offer`](mod@offer) reads from a manifest what a puller must know before it downloads;
+//! * [`Offer::of`] reads from a manifest what a puller must know before it downloads;
 //! * [`signature::verify`] accepts it when a trusted key has signed it;
 //! * [`unpack`](fn@unpack) writes its files into a staging directory, bounded, and checked against `lib/build_info.json`.
 //!
@@ -18,7 +18,7 @@ mod annotation;
 mod config;
 mod layer;
 mod licence;
-pub mod offer;
+mod offer;
 pub mod pack;
 mod referrer;
 mod sbom;

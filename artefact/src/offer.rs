@@ -4,7 +4,7 @@ use std::fmt;
 
 use build_info::BuildId;
 use diagnostic::{Error, Result, codes};
-use oci::{Descriptor, Digest, Index, Manifest, Platform};
+use oci::{Digest, Manifest, Platform};
 
 use crate::{ARTIFACT_TYPE, annotation, printable};
 
@@ -29,23 +29,6 @@ pub struct Offer {
     pub compressed_size: u64,
     /// Bytes of all layers after decompression: what [`unpack`](crate::unpack()) may write at most.
     pub uncompressed_size: u64,
-}
-
-/// The entry of an index for a platform. Entries of another kind of artefact are not looked at.
-///
-/// # Errors
-/// [`codes::MANIFEST_INVALID`] when the index holds no artefact of ours, [`codes::NO_PLATFORM`] when none fits.
-pub fn select<'a>(index: &'a Index, platform: &Platform, what: &str) -> Result<&'a Descriptor> {
-    // Registries and tools that copy an index may drop the type of an entry: then its manifest will tell.
-    let may_be_ours = |entry: &Descriptor| entry.artifact_type.as_deref().is_none_or(|kind| kind == ARTIFACT_TYPE);
-    let ours: Vec<&Descriptor> = index.manifests.iter().filter(|entry| may_be_ours(entry)).collect();
-    if ours.is_empty() {
-        return Err(not_ours(what, "it lists none"));
-    }
-    let candidates = Index::new(ours.into_iter().cloned().collect());
-    let digest = candidates.select(platform, what)?.digest;
-    let found = index.manifests.iter().find(|entry| entry.digest == digest && may_be_ours(entry));
-    Ok(found.expect("what was selected is in the index"))
 }
 
 impl Offer {

@@ -16,7 +16,7 @@ use std::fmt;
 
 use build_info::Timestamp;
 use diagnostic::{Code, Error, Result, codes};
-use oci::{Descriptor, Digest, Layout, Manifest, ReadLayout};
+use oci::{Descriptor, Digest, Layout, Manifest, Source, is_manifest};
 
 pub use self::key::{KeyId, KeyPair, PublicKey, SecretKey};
 use crate::{printable, referrer};
@@ -80,8 +80,8 @@ impl Candidate {
     }
 }
 
-/// Reads the signatures among what refers to `subject`. `read` gives a whole blob or manifest, verified, and fails when it
-/// has more bytes than it is told.
+/// Reads the signatures among what refers to `subject`. `read` gives a whole blob or manifest, verified, of at most so
+/// many bytes.
 ///
 /// What cannot be understood becomes a candidate that never verifies: one bad referrer must not hide a good one.
 ///
@@ -111,12 +111,18 @@ pub fn candidates(
     Ok(found)
 }
 
-/// As [`candidates`], of a layout.
+/// As [`candidates`], of wherever an artefact comes from.
 ///
 /// # Errors
-/// The layout is damaged or cannot be read.
-pub fn candidates_in(layout: &dyn ReadLayout, subject: &Digest) -> Result<Vec<Candidate>> {
-    candidates(subject, &layout.referrers(subject)?, &mut |descriptor, limit| layout.read_blob(descriptor, limit))
+/// The source cannot be read.
+pub fn candidates_of(source: &Source, subject: &Digest) -> Result<Vec<Candidate>> {
+    candidates(subject, &source.referrers(subject)?, &mut |descriptor, limit| {
+        if is_manifest(&descriptor.media_type) {
+            source.manifest(descriptor).map(|(_, bytes)| bytes)
+        } else {
+            source.blob(descriptor, limit)
+        }
+    })
 }
 
 fn is_their_fault(code: &Code) -> bool {
@@ -129,6 +135,11 @@ fn text_of(
     entry: &Descriptor,
     read: &mut dyn FnMut(&Descriptor, u64) -> Result<Vec<u8>>,
 ) -> Result<Option<Vec<u8>>> {
+    let mut read = |descriptor: &Descriptor, limit| match descriptor.size {
+        // Before anything is fetched.
+        size if size > limit => Err(Error::new(codes::MANIFEST_INVALID, format!("a referrer has {size} bytes"))),
+        _ => read(descriptor, limit),
+    };
     let manifest = Manifest::parse(&read(entry, MANIFEST_LIMIT)?, "a referrer")?;
     let refers = manifest.subject.as_ref().is_some_and(|of| of.digest == *subject);
     match manifest.layers.as_slice() {

@@ -1,9 +1,9 @@
 //! What an artefact says before it is downloaded, and what is refused to be one.
 
-use artefact::{ARTIFACT_TYPE, Offer, Split, offer, pack};
+use artefact::{ARTIFACT_TYPE, Offer, Split};
 use diagnostic::codes;
 use insta::assert_snapshot;
-use oci::{Descriptor, Digest, Document, Index, Manifest, Platform, ReadLayout};
+use oci::{Descriptor, Manifest, Platform, ReadLayout};
 use proptest::prelude::*;
 
 use crate::support::*;
@@ -17,10 +17,7 @@ fn refused(manifest: &Manifest) -> String {
 #[test]
 fn an_artefact_says_what_it_offers() {
     let image = image(Split::Backends);
-    let index = pack::publish(&image.layout, std::slice::from_ref(&image.packed), "a").unwrap();
-    let (Document::Index(index), _) = image.layout.document(&index).unwrap() else { panic!() };
-    let entry = offer::select(&index, &Platform::new("linux", "amd64"), "`x`").unwrap();
-    let (_, bytes) = image.layout.document(entry).unwrap();
+    let (_, bytes) = image.layout.document(&image.packed.manifest).unwrap();
     let offer = Offer::read(&bytes, "`x`").unwrap();
     assert_eq!(offer.manifest, image.packed.manifest.digest);
     assert_eq!((offer.version.as_str(), offer.commit.as_str()), ("0.5.0", COMMIT));
@@ -30,9 +27,7 @@ fn an_artefact_says_what_it_offers() {
     assert_eq!(offer.uncompressed_size, layers.iter().map(|layer| layer.uncompressed_size).sum::<u64>());
     let config = image.manifest().config.size;
     assert_eq!(offer.compressed_size, layers.iter().map(|layer| layer.descriptor.size).sum::<u64>() + config);
-    let error = offer::select(&index, &Platform::new("linux", "arm64"), "`x`").unwrap_err();
-    assert_eq!(error.code(), codes::NO_PLATFORM);
-    assert_snapshot!(error, @"`x` has no entry for `linux/arm64`; it has `linux/amd64`");
+    assert_eq!(offer.platform, Platform::new("linux", "amd64"));
     assert!(offer.to_string().contains("glibc     2.27 or newer"), "{offer}");
 }
 
@@ -71,26 +66,6 @@ fn other_manifests_are_not_offers() {
     `x` is refused: its annotation `org.opencontainers.image.revision` is not a commit of 40 hexadecimal digits
     `x` is refused: its annotation `org.opencontainers.image.version` is empty, too long or not printable
     "#);
-}
-
-#[test]
-fn an_index_of_other_artefacts_is_not_ours() {
-    let entry = |kind: Option<&str>| {
-        let mut entry = Descriptor::new(oci::IMAGE_MANIFEST, Digest::of(b"x"), 1);
-        entry.platform = Some(Platform::new("linux", "amd64"));
-        entry.artifact_type = kind.map(str::to_owned);
-        entry
-    };
-    let amd64 = Platform::new("linux", "amd64");
-    let error = offer::select(&Index::new(vec![entry(Some("chart"))]), &amd64, "`x`").unwrap_err();
-    assert_eq!(error.code(), codes::MANIFEST_INVALID);
-    assert_snapshot!(error, @"`x` is not a Caravan artefact: it lists none");
-    assert!(offer::select(&Index::new(Vec::new()), &amd64, "`x`").is_err());
-    // Tools that copy an index may drop the type; the manifest will tell.
-    let index = Index::new(vec![entry(Some("chart")), entry(None)]);
-    assert_eq!(offer::select(&index, &amd64, "`x`").unwrap().artifact_type, None);
-    let index = Index::new(vec![entry(Some(ARTIFACT_TYPE))]);
-    assert!(offer::select(&index, &amd64, "`x`").is_ok());
 }
 
 proptest! {

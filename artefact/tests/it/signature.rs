@@ -5,11 +5,11 @@ use std::os::unix::fs::PermissionsExt;
 
 use artefact::Split;
 use artefact::signature::{
-    ARTIFACT_TYPE, Candidate, KeyPair, PublicKey, SecretKey, Statement, attach, candidates, candidates_in, sign, verify,
+    ARTIFACT_TYPE, Candidate, KeyPair, PublicKey, SecretKey, Statement, attach, candidates, candidates_of, sign, verify,
 };
 use diagnostic::{Error, codes};
 use insta::assert_snapshot;
-use oci::{Descriptor, Digest, Manifest, ReadLayout};
+use oci::{Access, Credentials, Descriptor, Digest, LayoutReference, Limits, Manifest, ReadLayout, Reference, Source};
 use proptest::prelude::*;
 
 use crate::support::*;
@@ -153,12 +153,15 @@ fn a_comment_that_speaks_of_another_digest_is_refused() {
 fn index_and_manifest_are_signed_in_the_layout() {
     let (ours, theirs, image) = (keys(), keys(), image(Split::One));
     let index = artefact::pack::publish(&image.layout, std::slice::from_ref(&image.packed), "a").unwrap();
+    let reference = Reference::Layout(LayoutReference { path: image.layout.root().into(), tag: None, digest: None });
+    let access = Access { mirror: None, credentials: Credentials::Anonymous, limits: Limits::USUAL };
+    let source = Source::open(&reference, &access).unwrap();
     for subject in [&index, &image.packed.manifest] {
         for key in [&theirs, &ours] {
             let text = sign(&subject.digest, &statement(), &key.secret).unwrap();
             attach(&image.layout, subject, &text).unwrap();
         }
-        let found = candidates_in(&image.layout, &subject.digest).unwrap();
+        let found = candidates_of(&source, &subject.digest).unwrap();
         // The bill of materials refers to the manifest too, and is no signature.
         assert_eq!(found.len(), 2);
         assert_eq!(verify("`x`", &found, std::slice::from_ref(&ours.public)).unwrap().subject, subject.digest);
