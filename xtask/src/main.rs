@@ -16,6 +16,7 @@ mod openblas;
 mod source;
 mod trial;
 mod ui;
+mod variants;
 mod workspace;
 
 use std::process::ExitCode;
