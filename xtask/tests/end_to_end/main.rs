@@ -4,8 +4,10 @@
 
 #![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
+mod emulated;
 mod installed;
 mod server;
+mod upstream;
 
 use std::fs;
 use std::process::Command;
