@@ -58,9 +58,9 @@ pub(crate) const VARIABLES: &[Variable] = &[
         "backends that are not used, separated by commas: `GGML_BACKEND_SKIP=blas`",
     ),
     variable(
-        "GGML_CPU_VARIANT",
-        "every tool of a portable build",
-        "the CPU variant to use, such as `haswell`; the best that runs here when unset",
+        host::variants::FORCE,
+        "every tool of a portable build, `show-build`",
+        "the CPU variant to run, such as `haswell`; one that is missing or cannot run here is an error",
     ),
     variable(TEST_PYTHON, "tests", "python with upstream's `gguf` package; `cargo xtask test` sets it"),
     variable(TEST_HOME, "end-to-end tests", "a store with an installed build; `cargo xtask test` sets it"),

@@ -22,6 +22,7 @@ mod smoke;
 mod source;
 mod trial;
 mod ui;
+mod variants;
 mod workspace;
 
 use std::process::ExitCode;

@@ -1,22 +1,25 @@
 //! `bench`: measured figures of the installed builds.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use build_info::{BuildId, ClassTuning, Figure, PhaseTuning, Trial};
 use clap::Args;
+use clap::builder::NonEmptyStringValueParser;
 use diagnostic::{Error, Result, codes};
 use gguf::model::Shape;
-use host::Host;
+use host::variants::FORCE;
+use host::{Cpu, Host};
 use measure::{Phase, Report, bench, table};
 use store::Store;
 
 use crate::models::{Model, ModelFlags};
-use crate::{machine, measuring, ui, workspace};
+use crate::{machine, measuring, ui, variants, workspace};
 
 /// Measure installed builds with llama-bench: threads, both phases, spread, read bandwidth
 ///
 /// The best thread count per phase is kept as tuning of the build on this host. Several builds are measured in turn
-/// (A B B A ...) and compared with the first.
+/// (A B B A ...) and compared with the first; so are CPU variants of a portable build.
 #[derive(Debug, Args)]
 pub(crate) struct Flags {
     #[command(flatten)]
@@ -27,6 +30,9 @@ pub(crate) struct Flags {
     /// Builds: `active`, `all`, or ids separated by commas; the first is what the others are compared with
     #[arg(long, value_delimiter = ',', default_value = "active", value_name = "ID,..")]
     builds: Vec<String>,
+    /// CPU variants of portable builds, each measured as a build of its own; otherwise the one that a build takes
+    #[arg(long, value_delimiter = ',', value_name = "NAME,..", value_parser = NonEmptyStringValueParser::new())]
+    variant: Vec<String>,
     /// How often everything is run in turn
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
     rounds: u32,
@@ -50,8 +56,9 @@ impl Flags {
         machine::explicit(&host, &self.threads)?;
         let store = workspace::store();
         let builds = chosen(&store, &self.builds)?;
+        let sides = sides(&store, &builds, &self.variant, &host.cpu)?;
         let model = self.model.look()?;
-        let plan = plan(&self, &host, &store, &builds, &model)?;
+        let plan = plan(&self, &host, sides, &model)?;
         if self.dry_run {
             return ui::print(plan.to_string());
         }
@@ -84,6 +91,8 @@ impl Flags {
     fn says_little(&self, host: &Host) -> Option<&'static str> {
         if !self.threads.is_empty() {
             Some("only the thread counts that were asked for were measured")
+        } else if !self.variant.is_empty() || variants::forced().is_some() {
+            Some("the CPU variant was forced")
         } else if self.rounds < 3 {
             Some("fewer than three rounds")
         } else if self.model.model.is_none() && self.model.shape == Shape::Tiny {
@@ -137,7 +146,34 @@ fn nothing_installed() -> Error {
     Error::new(codes::NO_SUCH_BUILD, "no build is installed").hint("install one with `cargo xtask install-fast`")
 }
 
-fn plan(flags: &Flags, host: &Host, store: &Store, builds: &[BuildId], model: &Model) -> Result<bench::Plan> {
+/// What is measured side by side: every build, or every one of these variants of every build, each once.
+fn sides(store: &Store, builds: &[BuildId], variants: &[String], cpu: &Cpu) -> Result<Vec<bench::Build>> {
+    let mut sides: Vec<bench::Build> = Vec::new();
+    for id in builds {
+        let llama_bench = store.build(id).join("bin/llama-bench");
+        let side = |label: String, environment| bench::Build {
+            label,
+            llama_bench: llama_bench.clone(),
+            environment,
+            args: Vec::new(),
+        };
+        if variants.is_empty() {
+            sides.push(side(id.to_string(), BTreeMap::new()));
+            continue;
+        }
+        let info = store.info(id)?;
+        for variant in variants {
+            variants::require(id, &info, cpu, variant)?;
+            let label = format!("{id}@{variant}");
+            if sides.iter().all(|side| side.label != label) {
+                sides.push(side(label, BTreeMap::from([(FORCE.to_owned(), variant.clone())])));
+            }
+        }
+    }
+    Ok(sides)
+}
+
+fn plan(flags: &Flags, host: &Host, builds: Vec<bench::Build>, model: &Model) -> Result<bench::Plan> {
     let threads = if flags.threads.is_empty() {
         host::threads::sweep(host.budget.cpus, machine::heuristic(host)?.generation)
     } else {
@@ -146,15 +182,6 @@ fn plan(flags: &Flags, host: &Host, store: &Store, builds: &[BuildId], model: &M
         threads.dedup();
         threads
     };
-    let builds = builds
-        .iter()
-        .map(|id| bench::Build {
-            label: id.to_string(),
-            llama_bench: store.build(id).join("bin/llama-bench"),
-            environment: Default::default(),
-            args: Vec::new(),
-        })
-        .collect();
     Ok(bench::Plan {
         builds,
         model: model.path.clone(),

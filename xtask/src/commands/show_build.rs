@@ -7,10 +7,11 @@ use clap::Args;
 use diagnostic::{Error, Result, codes};
 use host::Host;
 use host::threads::{Measured, ThreadChoice};
+use host::variants::{Choice, FORCE};
 use serde_json::json;
 use store::Verification;
 
-use crate::{machine, ui, workspace};
+use crate::{machine, ui, variants, workspace};
 
 /// Show the active build: how it was made, what was measured, which threads it runs with here
 #[derive(Debug, Args)]
@@ -23,6 +24,9 @@ pub(crate) struct Flags {
     /// Compare every file with its digest
     #[arg(long)]
     verify: bool,
+    /// What if this CPU variant were forced; `GGML_CPU_VARIANT` does it
+    #[arg(long, value_name = "NAME")]
+    variant: Option<String>,
 }
 
 /// All that is shown.
@@ -33,6 +37,8 @@ struct View {
     tuning: Result<Option<Tuning>>,
     threads: Result<ThreadChoice>,
     cpu_budget: usize,
+    /// Of a portable build, or where one is forced.
+    variants: Option<Choice>,
     verification: Option<Verification>,
 }
 
@@ -53,8 +59,11 @@ impl Flags {
         // Trouble with what was measured, or with the job variables, is shown beside the rest.
         let tuning = store.tuning(&machine::fingerprint(&host), &id);
         let measured = tuning.as_ref().ok().and_then(|tuning| tuning.as_ref()).and_then(measured);
+        let by_environment = self.variant.is_none();
+        let forced = self.variant.or_else(variants::forced);
         let view = View {
             active,
+            variants: variants::of(&info, &host.cpu, forced.as_deref()),
             threads: machine::choice(&host, measured.or(optimal(&info))),
             info,
             cpu_budget: host.budget.cpus,
@@ -63,12 +72,19 @@ impl Flags {
             id,
         };
         ui::print(if self.json { as_json(&view) } else { as_text(&view) })?;
+        let taken = view.variants.as_ref().map_or(Ok(()), |choice| choice.taken().map(drop));
+        let taken = taken.map_err(|error| match forced {
+            Some(_) if by_environment => {
+                error.hint(format!("`{FORCE}` is set: no tool of this build starts like this"))
+            }
+            _ => error,
+        });
         match &view.verification {
             Some(found) if !found.is_intact() => {
                 Err(Error::new(codes::BUILD_CORRUPT, format!("`{}` is damaged: {found}", view.id))
                     .hint("install it again, or go back with `cargo xtask rollback`"))
             }
-            _ => Ok(()),
+            _ => taken,
         }
     }
 }
@@ -103,6 +119,8 @@ fn as_json(view: &View) -> String {
         "optimal_threads": view.threads.as_ref().ok().map(|threads| threads.generation),
         "threads": view.threads.as_ref().ok(),
         "threads_error": view.threads.as_ref().err().map(ToString::to_string),
+        "variant": view.variants.as_ref().and_then(|choice| choice.taken.as_ref()),
+        "variants": view.variants.as_ref().map(|choice| &choice.reasons),
         "intact": view.verification.as_ref().map(Verification::is_intact),
     });
     serde_json::to_string_pretty(&value).expect("a view holds only strings and finite numbers")
@@ -122,6 +140,9 @@ fn as_text(view: &View) -> String {
             BuildKind::Portable => "portable: chooses among its CPU variants when it starts",
         },
     );
+    for (n, text) in view.variants.iter().flat_map(variants::lines).enumerate() {
+        line(if n == 0 { "variant" } else { "" }, &text);
+    }
     line("llama.cpp", &format!("{}, commit {}", info.llama_version, info.llama_commit));
     line("source", &format!("tree {}", info.llama_tree));
     for patch in &info.patches {
@@ -172,4 +193,70 @@ fn as_text(view: &View) -> String {
         line("files", if found.is_intact() { "all as installed" } else { "damaged" });
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::variants::tests::{all, build, cpu};
+
+    fn view(cpu: &host::Cpu, forced: Option<&str>) -> View {
+        let info = build("portable", &all());
+        let why = "`balanced` on 2 cores: all (1 or 2) = 2".to_owned();
+        View {
+            id: "portable-0.5.0-0c1e5709-8f14e45f".parse().unwrap(),
+            active: true,
+            variants: variants::of(&info, cpu, forced),
+            info,
+            tuning: Ok(None),
+            threads: Ok(ThreadChoice { generation: 2, prompt: 2, why }),
+            cpu_budget: 2,
+            verification: None,
+        }
+    }
+
+    #[test]
+    fn a_portable_build_says_which_variant_runs_and_why_no_other() {
+        let avx512_off = ["avx512f", "avx512cd", "avx512vl", "avx512dq", "avx512bw", "avx512vbmi", "avx512_vnni"];
+        insta::assert_snapshot!(as_text(&view(&cpu(&["icelake"], &avx512_off), None)), @r"
+        build        portable-0.5.0-0c1e5709-8f14e45f (active)
+        kind         portable: chooses among its CPU variants when it starts
+        variant      haswell runs here
+                     x64             could run, but haswell ranks higher
+                     sse42           could run, but haswell ranks higher
+                     sandybridge     could run, but haswell ranks higher
+                     ivybridge       could run, but haswell ranks higher
+                     piledriver      could run, but haswell ranks higher
+                     skylakex        the operating system does not enable avx512f avx512cd avx512vl avx512dq avx512bw
+                     cannonlake      the operating system does not enable avx512f avx512cd avx512vl avx512dq avx512bw avx512vbmi
+                     cascadelake     the operating system does not enable avx512f avx512cd avx512vl avx512dq avx512bw avx512_vnni
+                     icelake         the operating system does not enable avx512f avx512cd avx512vl avx512dq avx512bw avx512vbmi avx512_vnni
+                     cooperlake      the CPU lacks avx512_bf16
+                     zen4            the CPU lacks avx512_bf16
+                     alderlake       the CPU lacks avx_vnni
+                     sapphirerapids  the CPU lacks avx512_bf16 amx_tile amx_int8
+        llama.cpp    0.5.0, commit 0c1e57098bba43ac29e6e3b677cdceebdd22334f
+        source       tree b2da53584951ec8aa40680229509a6646a637560
+        built        2026-10-01T00:00:00Z
+        compiler     zig 0.15.2
+        link-time    not optimised
+        https        no: OpenSSL was not there
+        blas         off: portable
+        threads      -t 2 -tb 2: `balanced` on 2 cores: all (1 or 2) = 2
+        ");
+    }
+
+    #[test]
+    fn json_carries_the_variant_and_the_reasons() {
+        let parsed = |view: &View| serde_json::from_str::<serde_json::Value>(&as_json(view)).unwrap();
+        let free = parsed(&view(&cpu(&["haswell"], &[]), None));
+        assert_eq!(free["variant"], "haswell");
+        assert_eq!(free["variants"][0], serde_json::json!({"name": "x64", "verdict": "outscored", "by": "haswell"}));
+        let forced = parsed(&view(&cpu(&["sse42"], &[]), Some("ivybridge")));
+        assert_eq!(forced["variant"], serde_json::Value::Null);
+        assert_eq!(
+            forced["variants"][3],
+            serde_json::json!({"name": "ivybridge", "verdict": "missing", "features": ["avx", "f16c"]})
+        );
+    }
 }

@@ -23,14 +23,6 @@ impl Installed {
         Installed { home: home.into(), copy: None }
     }
 
-    /// The portable build in that store, by its directory.
-    pub(crate) fn portable() -> PathBuf {
-        let builds = Installed::find().home.join("builds");
-        let mut found = fs::read_dir(&builds).unwrap().map(|entry| entry.unwrap().path());
-        let is_portable = |path: &PathBuf| path.file_name().unwrap().to_string_lossy().starts_with("portable-");
-        found.find(is_portable).expect("the store holds no portable build: run `cargo xtask test`")
-    }
-
     /// A copy in a temporary directory, to change at will.
     pub(crate) fn copied(&self) -> Installed {
         let dir = tempfile::tempdir().unwrap();
@@ -60,6 +52,20 @@ impl Installed {
         self.home.join("bin")
     }
 
+    pub(crate) fn home(&self) -> &Path {
+        &self.home
+    }
+
+    /// The portable build beside the active one.
+    pub(crate) fn portable(&self) -> Portable {
+        let builds = fs::read_dir(self.home.join("builds")).unwrap().map(|entry| entry.unwrap().path());
+        let is_portable = |dir: &PathBuf| dir.file_name().unwrap().to_string_lossy().starts_with("portable-");
+        let dir = builds.into_iter().find(is_portable).unwrap_or_else(|| {
+            panic!("`{}` holds no portable build: run `cargo xtask test`, which installs one", self.home.display())
+        });
+        Portable { dir }
+    }
+
     pub(crate) fn tool(&self, name: &str) -> Command {
         Command::new(self.bin().join(name))
     }
@@ -80,6 +86,29 @@ impl Installed {
         let model = self.home.join("models/tiny-q4_k_m.gguf");
         assert!(Path::new(&model).is_file(), "`{}` is missing", model.display());
         model
+    }
+}
+
+/// A portable build in the store.
+pub(crate) struct Portable {
+    dir: PathBuf,
+}
+
+impl Portable {
+    pub(crate) fn id(&self) -> String {
+        self.dir.file_name().unwrap().to_str().unwrap().to_owned()
+    }
+
+    pub(crate) fn bin(&self, tool: &str) -> PathBuf {
+        self.dir.join("bin").join(tool)
+    }
+
+    /// The names of its CPU variants, by its files.
+    pub(crate) fn variants(&self) -> Vec<String> {
+        let files = fs::read_dir(self.dir.join("lib")).unwrap();
+        let names = files.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let variant = |name: String| Some(name.strip_prefix("libggml-cpu-")?.strip_suffix(".so")?.to_owned());
+        names.into_iter().filter_map(variant).collect()
     }
 }
 

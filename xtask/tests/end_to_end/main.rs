@@ -4,8 +4,10 @@
 
 #![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
+mod emulated;
 mod installed;
 mod server;
+mod upstream;
 
 use std::fs;
 use std::process::Command;
@@ -135,15 +137,15 @@ fn no_backend_is_loaded_from_the_working_directory_or_the_environment() {
         fs::copy(&planted, dir.path().join(name)).unwrap();
     }
 
-    for bin in [installed.bin(), Installed::portable().join("bin")] {
+    for bench in [installed.bin().join("llama-bench"), installed.portable().bin("llama-bench")] {
         let list_devices = || {
-            let mut command = Command::new(bin.join("llama-bench"));
+            let mut command = Command::new(&bench);
             command.arg("--list-devices").current_dir(dir.path()).env("GGML_BACKEND_PATH", &planted);
             command
         };
         let listed = output(list_devices());
         assert!(listed.status.success(), "{}", text(&listed.stderr));
-        assert!(!marker.exists(), "a planted library was run by {}", bin.display());
+        assert!(!marker.exists(), "a planted library was run by {}", bench.display());
         // The trap works: loaded by force, it leaves its mark.
         output(list_devices().env("LD_PRELOAD", &planted));
         fs::remove_file(&marker).expect("the planted library leaves a mark");

@@ -1,9 +1,11 @@
 //! A `llama-server` on loopback, ended with the test.
 
+use std::collections::BTreeSet;
+use std::fs;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -17,25 +19,39 @@ pub(crate) struct Server {
 impl Server {
     /// Starts the server and waits until it is ready.
     pub(crate) fn start(installed: &Installed, model: &Path) -> Server {
+        Server::spawn(installed.tool("llama-server"), model)
+    }
+
+    /// Starts a server, perhaps in an emulator, and waits until it is ready.
+    pub(crate) fn spawn(mut command: Command, model: &Path) -> Server {
         // Free at this moment; nothing else here takes ports.
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let child = installed
-            .tool("llama-server")
+        let child = command
             .args(["--host", "127.0.0.1", "--port", &port.to_string(), "--ctx-size", "512", "-m"])
             .arg(model)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
-            .unwrap();
+            .unwrap_or_else(|error| panic!("{command:?}: {error}"));
         let mut server = Server { child, port };
         let deadline = Instant::now() + Duration::from_secs(60);
         while server.try_request("GET", "/health", "").is_none_or(|(status, _)| status != 200) {
-            assert!(server.child.try_wait().unwrap().is_none(), "the server ended before it was ready");
+            let ended = server.child.try_wait().unwrap();
+            assert!(ended.is_none(), "{command:?} ended before it was ready: {ended:?}");
             assert!(Instant::now() < deadline, "the server was not ready within a minute");
             thread::sleep(Duration::from_millis(50));
         }
         server
+    }
+
+    /// The CPU variant that the process has mapped; one that was only asked for its score is unmapped again.
+    pub(crate) fn loaded_variant(&self) -> String {
+        let maps = fs::read_to_string(format!("/proc/{}/maps", self.child.id())).unwrap();
+        let variant = |line: &str| Some(line.rsplit_once("/libggml-cpu-")?.1.strip_suffix(".so")?.to_owned());
+        let found: BTreeSet<String> = maps.lines().filter_map(variant).collect();
+        assert_eq!(found.len(), 1, "{found:?}");
+        found.into_iter().collect()
     }
 
     pub(crate) fn get(&self, path: &str) -> (u16, String) {
