@@ -240,7 +240,7 @@ mod tests {
         built        2026-10-01T00:00:00Z
         compiler     zig 0.15.2
         link-time    not optimised
-        https        no: OpenSSL was not there
+        https        no: a portable build has no OpenSSL
         blas         off: portable
         threads      -t 2 -tb 2: `balanced` on 2 cores: all (1 or 2) = 2
         ");
