@@ -16,7 +16,7 @@ use crate::distribution::{self, AccessFlags, NamedBy, Trust, Vouched, Wanted};
 use crate::ui::{self, Progress, Unit};
 use crate::{smoke, workspace};
 
-/// Install a prebuilt llama.cpp that is fast on every CPU: download, verify, activate
+/// Install a prebuilt llama.cpp that runs on every CPU and dispatches to the best: download, verify, activate
 #[derive(Debug, Args)]
 pub(crate) struct Flags {
     /// `HOST/REPOSITORY[:TAG][@DIGEST]`, `oci:DIR[:TAG]` or `oci-archive:FILE[:TAG]`; otherwise `CARAVAN_REF`, otherwise the one
