@@ -225,11 +225,13 @@ impl Layout {
 
     /// Stores a manifest; its blobs should be there already.
     ///
+    /// The descriptor does not tell the artefact type, although it could: skopeo up to 1.9 drops that key from an index
+    /// that it copies, and a copied index would have another digest than the one that was signed.
+    ///
     /// # Errors
     /// The layout cannot be written.
     pub fn put_manifest(&self, manifest: &Manifest) -> Result<Descriptor> {
-        let stored = self.put(IMAGE_MANIFEST, &manifest.to_json())?;
-        Ok(Descriptor { artifact_type: manifest.artifact_type.clone(), ..stored })
+        self.put(IMAGE_MANIFEST, &manifest.to_json())
     }
 
     /// Stores an index; its manifests should be there already.
@@ -237,8 +239,7 @@ impl Layout {
     /// # Errors
     /// The layout cannot be written.
     pub fn put_index(&self, index: &Index) -> Result<Descriptor> {
-        let stored = self.put(IMAGE_INDEX, &index.to_json())?;
-        Ok(Descriptor { artifact_type: index.artifact_type.clone(), ..stored })
+        self.put(IMAGE_INDEX, &index.to_json())
     }
 
     /// Lets a tag name what is stored, and nothing else any more.

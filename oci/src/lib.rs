@@ -4,6 +4,15 @@
 //! [`fetch`] brings its blobs into a [`Cache`]. A [`Layout`] is what we write; a [`PushPlan`] says what of it goes into a
 //! [`Registry`], and [`push`] does it.
 //!
+//! ```
+//! use oci::{Digest, Reference};
+//!
+//! let name: Reference = "ghcr.io/owner/llama:v1".parse()?;
+//! let pinned = name.pinned(Digest::of(b"{}"));
+//! assert!(pinned.to_string().starts_with("ghcr.io/owner/llama@sha256:44136fa3"));
+//! # Ok::<(), diagnostic::Error>(())
+//! ```
+//!
 //! Everything blocks, and everything ends soon after Ctrl-C. The one environment that is read is where docker and podman
 //! keep credentials ([`Credentials::Stored`]), and the usual variables for proxies.
 #![forbid(unsafe_code)]

@@ -14,6 +14,8 @@ pub const LAYER_TAR_GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 pub const EMPTY_CONFIG: &str = "application/vnd.oci.empty.v1+json";
 /// Docker's image manifest; read, never written.
 pub const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
+/// Docker's configuration of a runnable image; read, never written.
+pub const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
 /// Docker's index; read, never written.
 pub const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
 

@@ -17,8 +17,8 @@ use crate::{Cache, Descriptor, Digest, Platform, ReadLayout, Registry, Resolved,
 
 /// How often we look whether another process has finished a blob.
 const POLL: Duration = Duration::from_millis(50);
-/// A try that brought less than this (or the rest of the blob) is charged, so that a registry that cuts every answer after
-/// a few bytes is given up.
+/// A try that brought less than this beyond all earlier ones is charged, so that a registry that cuts every answer after a
+/// few bytes is given up.
 const PROGRESS: u64 = 64 << 10;
 
 /// Hears how many bytes are in the cache, and how many there will be.

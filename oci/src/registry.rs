@@ -228,12 +228,7 @@ impl Registry {
                     // A page for people.
                     return Ok(None);
                 }
-                let unsupported = status.is_client_error()
-                    && !matches!(
-                        status,
-                        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::TOO_MANY_REQUESTS
-                    );
-                if (unsupported && status != StatusCode::REQUEST_TIMEOUT) || status == StatusCode::NOT_IMPLEMENTED {
+                if lacks_api(status) {
                     return Ok(None);
                 }
                 let response = self.expect(response, &what, &[StatusCode::OK]).await?;
@@ -276,6 +271,20 @@ impl Registry {
         let joint = if which.contains(':') { '@' } else { ':' };
         format!("`{}{joint}{which}`", self.called_repository())
     }
+}
+
+/// Whether a registry means by this status that it has no referrers API. What may be about us, or pass, is not taken for
+/// that: "there is no signature" must not be what a registry says by being busy.
+fn lacks_api(status: StatusCode) -> bool {
+    let is_other = matches!(
+        status,
+        StatusCode::UNAUTHORIZED
+            | StatusCode::FORBIDDEN
+            | StatusCode::REQUEST_TIMEOUT
+            | StatusCode::TOO_EARLY
+            | StatusCode::TOO_MANY_REQUESTS
+    );
+    status == StatusCode::NOT_IMPLEMENTED || (status.is_client_error() && !is_other)
 }
 
 pub(crate) fn mismatch(what: &str, expected: &Digest, actual: &Digest) -> Error {

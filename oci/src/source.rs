@@ -7,8 +7,8 @@ use crate::media_type::is_index;
 use crate::model::invalid;
 use crate::registry::{Scope, mismatch};
 use crate::{
-    Archive, Credentials, Descriptor, Digest, Document, IMAGE_CONFIG, IMAGE_INDEX, IMAGE_MANIFEST, Index, Layout,
-    Limits, MANIFEST_LIMIT, Manifest, Mirror, Platform, ReadLayout, Reference, Registry,
+    Archive, Credentials, DOCKER_CONFIG, Descriptor, Digest, Document, IMAGE_CONFIG, IMAGE_INDEX, IMAGE_MANIFEST,
+    Index, Layout, Limits, MANIFEST_LIMIT, Manifest, Mirror, Platform, ReadLayout, Reference, Registry,
 };
 
 /// How a registry is reached.
@@ -210,7 +210,7 @@ impl Source {
             os: Option<String>,
             architecture: Option<String>,
         }
-        if manifest.config.media_type != IMAGE_CONFIG {
+        if ![IMAGE_CONFIG, DOCKER_CONFIG].contains(&manifest.config.media_type.as_str()) {
             return Ok(());
         }
         let bytes = self.blob(&manifest.config, MANIFEST_LIMIT)?;

@@ -26,8 +26,10 @@ pub enum Fault {
     Append(Vec<u8>),
     /// The answer comes piece by piece, with a pause after each.
     Slow,
-    /// Nothing is answered, for a while.
-    Silence(Duration),
+    /// Nothing is answered until the client hangs up.
+    Silence,
+    /// So many bytes of the answer's body, then nothing until the client hangs up.
+    Stall(usize),
 }
 
 /// A fault for the requests that its needle fits, as often as it says.
@@ -171,8 +173,8 @@ fn serve(shared: &Shared, mut client: TcpStream) -> io::Result<()> {
     match &fault {
         Some(Fault::Answer(head, body)) => return answer(&mut client, &mut reader, &seen, head, body),
         Some(Fault::Drop) => return Ok(()),
-        Some(Fault::Silence(length)) => {
-            thread::sleep(*length);
+        Some(Fault::Silence) => {
+            until_hung_up(shared, &mut reader);
             return Ok(());
         }
         _ => {}
@@ -198,7 +200,7 @@ fn serve(shared: &Shared, mut client: TcpStream) -> io::Result<()> {
     let end = answered.windows(4).position(|window| window == b"\r\n\r\n").map_or(answered.len(), |at| at + 4);
     let mut body = answered.split_off(end);
     match &fault {
-        Some(Fault::Cut(length) | Fault::CutIgnoreRange(length)) => body.truncate(*length),
+        Some(Fault::Cut(length) | Fault::CutIgnoreRange(length) | Fault::Stall(length)) => body.truncate(*length),
         Some(Fault::Flip(at)) if !body.is_empty() => {
             let at = (*at).min(body.len() - 1);
             body[at] ^= 1;
@@ -220,7 +222,24 @@ fn serve(shared: &Shared, mut client: TcpStream) -> io::Result<()> {
             thread::sleep(Duration::from_millis(3));
         }
     }
-    client.flush()
+    client.flush()?;
+    if matches!(fault, Some(Fault::Stall(_))) {
+        until_hung_up(shared, &mut reader);
+    }
+    Ok(())
+}
+
+fn until_hung_up(shared: &Shared, reader: &mut BufReader<TcpStream>) {
+    let _ = reader.get_ref().set_read_timeout(Some(Duration::from_millis(50)));
+    let mut byte = [0];
+    while !shared.ended.load(Ordering::SeqCst) {
+        match reader.read(&mut byte) {
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Ok(1..) => {}
+            Ok(0) | Err(_) => return,
+        }
+    }
 }
 
 fn answer(

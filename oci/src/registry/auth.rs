@@ -87,19 +87,28 @@ impl Granted {
         }
     }
 
-    /// Whether it is a token that will not last for another long request.
-    fn is_old(&self) -> bool {
-        matches!(self.proof, Proof::Bearer { until, .. } if Instant::now() >= until)
+    /// Whether it will last for another request; of nothing we cannot know whether it is enough.
+    fn is_fresh(&self) -> bool {
+        match self.proof {
+            Proof::None => false,
+            Proof::Basic { .. } => true,
+            Proof::Bearer { until, .. } => Instant::now() < until,
+        }
     }
 }
 
 impl Registry {
     /// Sees to it that what is granted is fresh, before a request that cannot be repeated; `force` asks again anyway.
     pub(super) async fn log_in(&self, scope: Scope, force: bool) -> Result<Granted, Failure> {
-        if force || self.access.granted(scope).await.is_old() {
+        let known = self.access.granted(scope).await;
+        if !force && known.is_fresh() {
+            return Ok(known);
+        }
+        {
             let mut granted = self.access.of(scope).lock().await;
-            granted.proof = Proof::None;
-            granted.generation += 1;
+            if !matches!(granted.proof, Proof::None) {
+                *granted = Granted { generation: granted.generation + 1, proof: Proof::None };
+            }
         }
         let url = format!("{}://{}/v2/", http::scheme(&self.host), self.host);
         let response = self.send(scope, |http| http.get(&url)).await?;

@@ -132,6 +132,8 @@ impl Registry {
         match status {
             StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS => {}
             _ if status.is_server_error() => {}
+            // Some registries say "too fast" in this way.
+            StatusCode::FORBIDDEN if after.is_some() => {}
             // The address of a blob that a registry gives away is good for some minutes: ask it for a fresh one.
             _ if !is_ours => {}
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => return self.refused(&why).into(),

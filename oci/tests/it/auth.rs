@@ -161,9 +161,12 @@ fn a_token_server_that_refuses_is_final_and_one_that_fails_is_asked_again() {
         let proxy = guarded(&registry, &Tokens { proxy: busy, given: good.given }, usize::MAX);
         // `guarded` took the address of the busy server.
         let pulled = pull(&source(&proxy.host), &cache(dir.path()));
-        assert_eq!(pulled.is_ok(), works, "{head}");
-        if let Err(error) = pulled {
-            assert_eq!(error.code(), codes::REGISTRY_FAILED, "{error}");
+        match pulled {
+            Ok(_) => assert!(works, "{head}"),
+            Err(error) => {
+                assert!(!works, "{head}: {error}");
+                assert_eq!(error.code(), codes::REGISTRY_FAILED, "{error}");
+            }
         }
     }
 }

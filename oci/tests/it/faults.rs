@@ -348,8 +348,8 @@ fn a_registry_that_is_not_there_is_tried_and_named() {
 #[test]
 fn a_registry_that_falls_silent_is_asked_again() {
     let case = case();
-    case.proxy.add(rule(path(&case.artefact.layers[0]), 1, Fault::Silence(Duration::from_secs(3))));
-    let limits = Limits { read: Duration::from_secs(1), ..LIMITS };
+    case.proxy.add(rule(path(&case.artefact.layers[0]), 1, Fault::Silence));
+    let limits = Limits { read: Duration::from_secs(5), ..LIMITS };
     let source =
         Source::open(&reference(&case.proxy.host), &Access { limits, ..access(Credentials::Anonymous) }).unwrap();
     let cache = cache(case.dir.path());

@@ -56,9 +56,9 @@ fn killed_at_any_moment_a_pull_is_continued() {
 #[test]
 fn interrupted_a_pull_ends_and_keeps_what_it_has() {
     let (dir, artefact, _registry, proxy) = case(&[3_000_000]);
-    proxy.add(rule("/blobs/", 1, Fault::Slow));
+    proxy.add(rule(format!("/blobs/{}", artefact.layers[0].digest), 1, Fault::Stall(1_000_000)));
     let mut running = child::start(dir.path(), &format!("pull {}", proxy.host));
-    wait_for(&mut running, 500_000);
+    wait_for(&mut running, 1_000_000);
     let pid = Pid::from_raw(i32::try_from(running.child.id()).unwrap()).unwrap();
     kill_process(pid, Signal::INT).unwrap();
     assert_eq!(running.result().as_deref(), Some("interrupted interrupted"));
@@ -72,7 +72,7 @@ fn interrupted_a_pull_ends_and_keeps_what_it_has() {
 #[test]
 fn interrupted_while_the_registry_is_silent_a_pull_ends() {
     let (dir, artefact, _registry, proxy) = case(&[3_000_000]);
-    proxy.add(rule(format!("/blobs/{}", artefact.layers[0].digest), 1, Fault::Silence(Duration::from_secs(15))));
+    proxy.add(rule(format!("/blobs/{}", artefact.layers[0].digest), 1, Fault::Silence));
     let mut running = child::start(dir.path(), &format!("pull {}", proxy.host));
     // The configuration is small and comes at once.
     wait_for(&mut running, 10);
@@ -98,10 +98,10 @@ fn on_a_full_disk_a_pull_fails_and_goes_on_when_there_is_room() {
 #[test]
 fn processes_that_pull_at_once_share_the_work() {
     let (dir, artefact, _registry, proxy) = case(&[2_000_000, 1_000_000]);
-    proxy.add(rule("/blobs/", 1000, Fault::Slow));
+    proxy.add(rule(format!("/blobs/{}", artefact.layers[0].digest), 1, Fault::Stall(1_500_000)));
     let action = format!("pull {}", proxy.host);
     let mut killed = child::start(dir.path(), &action);
-    wait_for(&mut killed, 300_000);
+    wait_for(&mut killed, 1_000_000);
     let others: Vec<_> = (0..2).map(|_| child::start(dir.path(), &action)).collect();
     thread::sleep(Duration::from_millis(200));
     // Those who wait take over.
