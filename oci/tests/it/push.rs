@@ -4,7 +4,6 @@ use std::fs;
 use std::thread;
 
 use diagnostic::codes;
-use insta::assert_snapshot;
 use oci::{Credentials, Descriptor, Digest, Document, PushPlan, ReadLayout};
 
 use crate::support::proxy::{Fault, Proxy, rule, status};
