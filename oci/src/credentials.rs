@@ -125,7 +125,7 @@ fn explain(error: &CredentialRetrievalError, file: &Path, host: &str) -> Error {
             broken(file, host, &format!("`{helper}` failed: {said}"))
         }
         CredentialRetrievalError::HelperCommunicationError => {
-            broken(file, host, "the credential helper that it names cannot be run")
+            broken(file, host, "the credential helper that it names cannot be asked")
                 .hint("install the helper, or take `credsStore` and `credHelpers` out of the file")
         }
         CredentialRetrievalError::MalformedHelperResponse => {

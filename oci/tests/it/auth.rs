@@ -149,17 +149,15 @@ fn a_token_server_that_refuses_is_final_and_one_that_fails_is_asked_again() {
     assert_eq!(said[0], said[1]);
     assert_snapshot!(said[0], @"registry `HOST` refuses access to `HOST/owner/artefact`: no token is given: denied: who are you?");
 
-    for (head, times, works) in [("503 Service Unavailable", 2, true)] {
+    for (head, times, works) in [("503 Service Unavailable", 2, true), ("429 Too Many Requests", 9, false)] {
         let busy = Proxy::start("127.0.0.1:1", vec![rule("/token", times, status(head))]);
-        let good = token_server(false);
         busy.add(rule(
             "/token",
             9,
             Fault::Answer("HTTP/1.1 200 OK".to_owned(), r#"{"access_token":"token-1"}"#.to_owned()),
         ));
-        good.given.store(1, Ordering::SeqCst);
-        let proxy = guarded(&registry, &Tokens { proxy: busy, given: good.given }, usize::MAX);
-        // `guarded` took the address of the busy server.
+        let tokens = Tokens { proxy: busy, given: Arc::new(AtomicUsize::new(1)) };
+        let proxy = guarded(&registry, &tokens, usize::MAX);
         let pulled = pull(&source(&proxy.host), &cache(dir.path()));
         match pulled {
             Ok(_) => assert!(works, "{head}"),

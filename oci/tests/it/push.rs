@@ -1,7 +1,6 @@
 //! Pushing to a registry: what arrives, in which order, through which failures.
 
 use std::fs;
-use std::thread;
 
 use diagnostic::codes;
 use oci::{Credentials, Descriptor, Digest, Document, PushPlan, ReadLayout};
@@ -135,19 +134,13 @@ fn referrers_of_several_pushers_are_all_listed() {
     let first = artefact(dir.path());
     let registry = RealRegistry::start();
     push(&first, &registry.host);
-    thread::scope(|scope| {
-        for n in 0..3 {
-            let registry = &registry;
-            let pushing = scope.spawn(move || {
-                let dir = tempfile::tempdir().unwrap();
-                let own = artefact(dir.path());
-                own.layout.add_referrer(&signature(&own.layout, &own.index, &[n])).unwrap();
-                push(&own, &registry.host);
-            });
-            // One after the other: the registry cannot write a list atomically, and pushing at once still loses some.
-            pushing.join().unwrap();
-        }
-    });
+    // One after the other: a registry writes no list atomically, so that of two who push at once one may be lost.
+    for n in 0..3 {
+        let dir = tempfile::tempdir().unwrap();
+        let own = artefact(dir.path());
+        own.layout.add_referrer(&signature(&own.layout, &own.index, &[n])).unwrap();
+        push(&own, &registry.host);
+    }
     assert_eq!(source(&registry.host).referrers(&first.index.digest).unwrap().len(), 4);
 }
 

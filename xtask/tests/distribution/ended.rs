@@ -78,7 +78,7 @@ fn an_interrupted_download_leaves_a_clean_store_and_is_continued() {
     let v2 = published.publish_v2();
     let blob = format!("/blobs/{}", v2.layer().digest);
     // The first answer breaks off, the second never comes.
-    let faults = vec![rule(&blob, 1, Fault::Cut(2_000_000)), rule(&blob, 1, Fault::Silence(PATIENCE))];
+    let faults = vec![rule(&blob, 1, Fault::Cut(2_000_000)), rule(&blob, 1, Fault::Silence)];
     let proxy = Proxy::start(&published.registry.host, faults);
     let reference = reference(&proxy.host);
     let child = home.start(&published.install_from(&reference, &[]));
