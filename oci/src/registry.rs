@@ -1,13 +1,13 @@
 //! One repository of a registry, spoken to over HTTP.
 //!
-//! `oci-client` does what it does well: upload sessions ([`upload`]), whose `Location` may be relative, carry a query, or
-//! lead to another host that must not see our credentials. The rest is done here over `reqwest`, because `oci-client`
-//! (0.18)
+//! Over `reqwest`, not `oci-client`, which (0.18)
 //! * reads manifests, referrers and tokens into memory without a bound;
 //! * drops the headers of refusals, so that `Retry-After` is lost, and tells a failing token server like a wrong password;
 //! * swallows failures while it gets a token, and then asks anonymously;
 //! * takes any refusal while it lists referrers for "there are none", which for a signature must not be mixed up;
-//! * does not look at `Content-Range`, and would wait for ever or be cut off by its read timeout in a long upload.
+//! * does not look at `Content-Range`, and would wait for ever or be cut off by its read timeout in a long upload;
+//!
+//! so that nothing but one `POST` and one `PUT` would be left to it.
 
 mod auth;
 mod http;
@@ -16,6 +16,7 @@ mod upload;
 use std::future::Future;
 use std::pin::pin;
 use std::str::FromStr;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use diagnostic::{Error, Result, codes};
@@ -75,7 +76,8 @@ pub struct Registry {
     limits: Limits,
     http: reqwest::Client,
     access: auth::Access,
-    uploader: upload::Uploader,
+    /// For long requests; made when first needed, since each reads every root certificate of the system.
+    uploads: OnceLock<reqwest::Client>,
     /// Taken only when we are dropped.
     runtime: Option<tokio::runtime::Runtime>,
 }
@@ -113,14 +115,14 @@ impl Registry {
         };
         // Docker's registry answers under another name than the one by which everybody calls it.
         let host = if host == "docker.io" { "index.docker.io".to_owned() } else { host };
-        let http = http::client(&host, &limits)?;
+        let http = http::client(&host, &limits, Some(limits.read))?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| {
             Error::new(codes::REGISTRY_FAILED, format!("cannot start to speak HTTP: {}", diagnostic::plain(&error)))
                 .source(error)
         })?;
         let (name, access) = (name.clone(), auth::Access::default());
-        let uploader = upload::Uploader::default();
-        Ok(Registry { name, host, repository, credentials, limits, http, access, uploader, runtime: Some(runtime) })
+        let uploads = OnceLock::new();
+        Ok(Registry { name, host, repository, credentials, limits, http, access, uploads, runtime: Some(runtime) })
     }
 
     /// The reference that this was opened for.

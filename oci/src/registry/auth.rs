@@ -44,7 +44,7 @@ pub(super) struct Granted {
 }
 
 #[derive(Clone, Default)]
-pub(super) enum Proof {
+enum Proof {
     #[default]
     None,
     Basic {
@@ -75,10 +75,6 @@ impl Granted {
         self.generation
     }
 
-    pub(super) fn proof(self) -> Proof {
-        self.proof
-    }
-
     pub(super) fn apply(&self, request: RequestBuilder) -> RequestBuilder {
         match &self.proof {
             Proof::None => request,
@@ -99,10 +95,10 @@ impl Granted {
 
 impl Registry {
     /// Sees to it that what is granted is fresh, before a request that cannot be repeated; `force` asks again anyway.
-    pub(super) async fn log_in(&self, scope: Scope, force: bool) -> Result<Granted, Failure> {
+    pub(super) async fn log_in(&self, scope: Scope, force: bool) -> Result<(), Failure> {
         let known = self.access.granted(scope).await;
         if !force && known.is_fresh() {
-            return Ok(known);
+            return Ok(());
         }
         {
             let mut granted = self.access.of(scope).lock().await;
@@ -116,7 +112,7 @@ impl Registry {
         if response.status() == StatusCode::UNAUTHORIZED {
             self.expect(response, "the registry", &[StatusCode::OK]).await?;
         }
-        Ok(self.access.granted(scope).await)
+        Ok(())
     }
 
     /// Answers a challenge; whether there is something new to say.

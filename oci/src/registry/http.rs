@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Once;
+use std::time::Duration;
 
 use diagnostic::{Error, Result, codes};
 use reqwest::header::{ACCEPT_ENCODING, AsHeaderName, LINK, WWW_AUTHENTICATE};
@@ -19,7 +20,8 @@ const REDIRECTS: usize = 5;
 /// Bytes of an error's explanation that are read.
 const EXPLANATION_LIMIT: u64 = 64 << 10;
 
-pub(super) fn client(host: &str, limits: &Limits) -> Result<Client> {
+/// A client; `patience` is how long the registry may be silent, also while we send.
+pub(super) fn client(host: &str, limits: &Limits, patience: Option<Duration>) -> Result<Client> {
     install_crypto();
     // Reqwest itself takes `Authorization` away when a redirect leads to another host, port or scheme.
     let policy = Policy::custom(|attempt: redirect::Attempt<'_>| {
@@ -31,12 +33,12 @@ pub(super) fn client(host: &str, limits: &Limits) -> Result<Client> {
             attempt.error("a redirect leads to plain HTTP")
         }
     });
-    let builder = Client::builder()
-        .user_agent(USER_AGENT)
-        .connect_timeout(limits.connect)
-        .read_timeout(limits.read)
-        .redirect(policy)
-        .referer(false);
+    let builder =
+        Client::builder().user_agent(USER_AGENT).connect_timeout(limits.connect).redirect(policy).referer(false);
+    let builder = match patience {
+        Some(patience) => builder.read_timeout(patience),
+        None => builder,
+    };
     // A proxy could not reach what is on this machine.
     let builder = if is_loopback(host) { builder.no_proxy() } else { builder };
     builder.build().map_err(|error| {
@@ -44,9 +46,9 @@ pub(super) fn client(host: &str, limits: &Limits) -> Result<Client> {
     })
 }
 
-pub(super) const USER_AGENT: &str = concat!("caravan/", env!("CARGO_PKG_VERSION"));
+const USER_AGENT: &str = concat!("caravan/", env!("CARGO_PKG_VERSION"));
 
-pub(super) fn install_crypto() {
+fn install_crypto() {
     static PROVIDER: Once = Once::new();
     PROVIDER.call_once(|| {
         // Fails when the program has chosen a provider of its own, which is as good.
@@ -124,7 +126,7 @@ impl Registry {
         &self,
         status: StatusCode,
         why: &str,
-        after: Option<std::time::Duration>,
+        after: Option<Duration>,
         is_ours: bool,
         what: &str,
     ) -> Failure {
@@ -159,10 +161,23 @@ impl Registry {
 
     /// Whether an answer comes from the registry itself, not from where it redirected us to.
     fn is_ours(&self, response: &Response) -> bool {
-        Url::parse(&format!("{}://{}/", scheme(&self.host), self.host)).is_ok_and(|own| {
-            let url = response.url();
-            (url.host_str(), url.port_or_known_default()) == (own.host_str(), own.port_or_known_default())
-        })
+        self.is_own(response.url())
+    }
+
+    /// Whether an address is the registry's own.
+    pub(super) fn is_own(&self, url: &Url) -> bool {
+        Url::parse(&format!("{}://{}/", scheme(&self.host), self.host)).is_ok_and(|own| own.origin() == url.origin())
+    }
+
+    /// The client for uploads: how long nothing moves is watched elsewhere.
+    pub(super) fn uploads(&self) -> Result<&Client> {
+        match self.uploads.get() {
+            Some(client) => Ok(client),
+            None => {
+                let client = client(&self.host, &self.limits, None)?;
+                Ok(self.uploads.get_or_init(|| client))
+            }
+        }
     }
 
     pub(super) fn unreachable(&self, error: &reqwest::Error) -> Failure {

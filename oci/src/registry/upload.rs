@@ -1,10 +1,12 @@
-//! Writing to a registry: blobs by `oci-client`'s upload sessions, manifests by us.
+//! Writing to a registry.
 //!
 //! A blob goes in one request (`POST` for a session, one `PUT`), read from disk piece by piece. Chunks would not help: ghcr.io
 //! takes at most 4 MiB per `PATCH`, some registries know no chunks at all, others mix up the sessions of several, and the
 //! blobs are small enough to be sent again after a cut.
 
 use std::cell::Cell;
+use std::error::Error as StdError;
+use std::fmt;
 use std::io::{self, Read};
 use std::pin::pin;
 use std::sync::Arc;
@@ -12,17 +14,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use diagnostic::{Error, Result, codes};
+use diagnostic::{Result, codes};
 use futures_util::future::{Either, select};
 use futures_util::stream;
-use oci_client::client::{ClientConfig, ClientProtocol};
-use oci_client::errors::OciDistributionError;
-use oci_client::secrets::RegistryAuth;
-use reqwest::StatusCode;
-use reqwest::header::CONTENT_TYPE;
+use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, LOCATION};
+use reqwest::{Body, StatusCode, Url};
 
-use super::auth::{Granted, Proof};
-use super::{POLL, Registry, Scope, http, mismatch, printable};
+use super::{POLL, Registry, Scope, http, mismatch};
 use crate::retry::{Failure, persist};
 use crate::{Descriptor, Digest, VerifiedReader};
 
@@ -30,10 +28,6 @@ use crate::{Descriptor, Digest, VerifiedReader};
 const PIECE: usize = 256 << 10;
 /// A registry may take this many times the read timeout to store what it has received.
 const PATIENCE: u32 = 5;
-
-/// The client of the last upload, and the number of the grant that it carries.
-#[derive(Default)]
-pub(super) struct Uploader(tokio::sync::Mutex<Option<(u64, oci_client::Client)>>);
 
 impl Registry {
     /// Whether a blob is there already.
@@ -59,8 +53,9 @@ impl Registry {
         let log_in_again = Cell::new(false);
         let was_refused = Cell::new(false);
         self.wait(persist(&self.limits, &what, async || {
-            let granted = self.log_in(Scope::Push, log_in_again.take()).await?;
-            let failure = match self.upload(granted, blob, open()?, &mut progress).await {
+            // A stream cannot be sent twice, so who we are has to be settled before.
+            self.log_in(Scope::Push, log_in_again.take()).await?;
+            let failure = match self.upload(blob, open()?, &mut progress).await {
                 Ok(()) => return Ok(()),
                 Err(failure) => failure,
             };
@@ -77,30 +72,22 @@ impl Registry {
 
     async fn upload(
         &self,
-        granted: Granted,
         blob: &Descriptor,
         reader: VerifiedReader,
         progress: &mut impl FnMut(u64),
     ) -> Result<(), Failure> {
-        let repository =
-            oci_client::Reference::with_tag(self.host.clone(), self.repository.clone(), "latest".to_owned());
-        let client = self.uploader(&repository, granted).await.map_err(|error| self.upload_failed(error, blob))?;
+        let what = format!("blob `{}` of `{}`", blob.digest, self.called_repository());
+        let mut url = self.upload_session(&what).await?;
+        url.query_pairs_mut().append_pair("digest", &blob.digest.to_string());
         let sent = Arc::new(AtomicU64::new(0));
-        let pieces = stream::unfold(Some((reader, Arc::clone(&sent))), async |state| {
-            let (mut reader, sent) = state?;
-            let mut piece = vec![0; PIECE];
-            match read_piece(&mut reader, &mut piece) {
-                Ok(0) => None,
-                Ok(n) => {
-                    piece.truncate(n);
-                    sent.fetch_add(n as u64, Ordering::Relaxed);
-                    Some((Ok(Bytes::from(piece)), Some((reader, sent))))
-                }
-                Err(error) => Some((Err(OciDistributionError::IoError(error)), None)),
-            }
-        });
-        let digest = blob.digest.to_string();
-        let push = client.push_blob_stream(&repository, pieces, &digest, Some(blob.size));
+        let request = self
+            .uploads()?
+            .put(url.clone())
+            .header(CONTENT_TYPE, "application/octet-stream")
+            .header(CONTENT_LENGTH, blob.size)
+            .body(pieces(reader, Arc::clone(&sent)));
+        // Storage elsewhere is not told who we are.
+        let request = if self.is_own(&url) { self.access.granted(Scope::Push).await.apply(request) } else { request };
         let watch = async {
             let (mut last, mut since) = (0, Instant::now());
             loop {
@@ -115,77 +102,46 @@ impl Registry {
                 tokio::time::sleep(POLL).await;
             }
         };
-        match select(pin!(push), pin!(watch)).await {
-            Either::Left((Ok(_), _)) => {}
-            Either::Left((Err(error), _)) => return Err(self.upload_failed(error, blob)),
+        let response = match select(pin!(request.send()), pin!(watch)).await {
+            Either::Left((Ok(response), _)) => response,
+            Either::Left((Err(error), _)) => {
+                return Err(match own_failure(&error) {
+                    Some(own) => crate::layout::read_error(&what, own).into(),
+                    None => self.unreachable(&error),
+                });
+            }
             Either::Right(((), _)) => {
                 return Err(Failure::again(format!("registry `{}` takes nothing more", self.host)));
             }
-        }
+        };
+        self.expect_upload(response, &what, StatusCode::CREATED).await?;
         progress(blob.size);
         Ok(())
     }
 
-    /// A client that says what was granted. Setting one up reads every root certificate of the system, so it is kept while
-    /// the grant lasts.
-    async fn uploader(
-        &self,
-        repository: &oci_client::Reference,
-        granted: Granted,
-    ) -> Result<oci_client::Client, OciDistributionError> {
-        let mut kept = self.uploader.0.lock().await;
-        if let Some((generation, client)) = &*kept
-            && *generation == granted.generation()
-        {
-            return Ok(client.clone());
-        }
-        http::install_crypto();
-        let config = ClientConfig {
-            protocol: if http::scheme(&self.host) == "http" { ClientProtocol::Http } else { ClientProtocol::Https },
-            use_monolithic_push: true,
-            connect_timeout: Some(self.limits.connect),
-            // Its read timeout runs while we send, too; we watch for a standstill ourselves.
-            read_timeout: None,
-            user_agent: http::USER_AGENT,
-            ..ClientConfig::default()
-        };
-        let client = oci_client::Client::try_from(config)?;
-        let generation = granted.generation();
-        let auth = match granted.proof() {
-            Proof::None => RegistryAuth::Anonymous,
-            Proof::Basic { username, password } => RegistryAuth::Basic(username, password),
-            // Given as it is; with a user and a password the client would fetch a token of its own.
-            Proof::Bearer { token, .. } => RegistryAuth::Bearer(token),
-        };
-        client.store_auth_if_needed(repository.resolve_registry(), &auth).await;
-        *kept = Some((generation, client.clone()));
-        Ok(client)
+    /// Opens a session; the address that the blob goes to may be relative, carry a query, or lead to another host.
+    async fn upload_session(&self, what: &str) -> Result<Url, Failure> {
+        let make = |http: &reqwest::Client| http.post(self.url("blobs/uploads/")).header(CONTENT_LENGTH, 0);
+        let response = self.send(Scope::Push, make).await?;
+        let response = self.expect_upload(response, what, StatusCode::ACCEPTED).await?;
+        http::text_header(&response, LOCATION)
+            .and_then(|location| response.url().join(&location).ok())
+            .filter(http::is_private)
+            .ok_or_else(|| Failure::again(format!("registry `{}` gives no valid address to upload to", self.host)))
     }
 
-    fn upload_failed(&self, error: OciDistributionError, blob: &Descriptor) -> Failure {
-        let what = format!("blob `{}` of `{}`", blob.digest, self.called_repository());
-        match error {
-            OciDistributionError::ServerError { code, message, .. } => {
-                let status = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-                let why = http::first_message(message.as_bytes());
-                match status {
-                    // The session is lost, or bytes were on their way: a new session may do.
-                    StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND | StatusCode::RANGE_NOT_SATISFIABLE => {
-                        Failure::again(format!("registry `{}` answers HTTP {code}: {why}", self.host))
-                    }
-                    _ => self.judge(status, &why, None, true, &what),
-                }
-            }
-            OciDistributionError::UnauthorizedError { .. } => self.refused("").into(),
-            OciDistributionError::RequestError(error) => match own_failure(&error) {
-                Some(io) => crate::layout::read_error(&what, io).into(),
-                None => self.unreachable(&error),
-            },
-            OciDistributionError::IoError(error) => crate::layout::read_error(&what, error).into(),
-            other => {
-                let message = format!("cannot upload {what}: {}", printable(&other.to_string()));
-                Error::new(codes::REGISTRY_FAILED, message).into()
-            }
+    async fn expect_upload(
+        &self,
+        response: reqwest::Response,
+        what: &str,
+        status: StatusCode,
+    ) -> Result<reqwest::Response, Failure> {
+        // The session is lost, or bytes were on their way: a new session may do.
+        let lost = [StatusCode::BAD_REQUEST, StatusCode::NOT_FOUND, StatusCode::RANGE_NOT_SATISFIABLE];
+        let is_lost = lost.contains(&response.status());
+        match self.expect(response, what, &[status]).await {
+            Err(Failure::Final(error)) if is_lost => Err(Failure::again(error.to_string())),
+            other => other,
         }
     }
 
@@ -233,14 +189,42 @@ fn read_piece(reader: &mut VerifiedReader, piece: &mut [u8]) -> io::Result<usize
     Ok(length)
 }
 
+/// What a reader has, as a body; `sent` counts the bytes that were taken from it.
+fn pieces(reader: VerifiedReader, sent: Arc<AtomicU64>) -> Body {
+    Body::wrap_stream(stream::unfold(Some((reader, sent)), async |state| {
+        let (mut reader, sent) = state?;
+        let mut piece = vec![0; PIECE];
+        match read_piece(&mut reader, &mut piece) {
+            Ok(0) => None,
+            Ok(n) => {
+                piece.truncate(n);
+                sent.fetch_add(n as u64, Ordering::Relaxed);
+                Some((Ok(Bytes::from(piece)), Some((reader, sent))))
+            }
+            Err(error) => Some((Err(OwnFailure(error)), None)),
+        }
+    }))
+}
+
+/// Our reader failed, not the connection.
+#[derive(Debug)]
+struct OwnFailure(io::Error);
+
+impl fmt::Display for OwnFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl StdError for OwnFailure {}
+
 /// The failure of our own reader, which ended the request.
 fn own_failure(error: &reqwest::Error) -> Option<io::Error> {
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(source) = cause.source() {
-        if let Some(OciDistributionError::IoError(own)) = source.downcast_ref() {
+    let mut cause: &dyn StdError = error;
+    loop {
+        if let Some(OwnFailure(own)) = cause.downcast_ref() {
             return Some(io::Error::new(own.kind(), own.to_string()));
         }
-        cause = source;
+        cause = cause.source()?;
     }
-    None
 }
