@@ -104,7 +104,7 @@ fn run(plan: &Plan) -> Result<Descriptor> {
     let place = Place::usual();
     let compiled = portable::compile(&plan.portable, Part::Whole, &place)?;
     let tree = Tree::collect(&compiled, &place.dir.join("whole"))?;
-    artefact::seal(&tree.dir, compiled.info(&plan.portable))?;
+    tree.seal(&compiled, &plan.portable)?;
     ui::note("checked   libraries, glibc, instructions and paths of every file");
     let page = if compiled.page.is_some() { proof::Page::Inside } else { proof::Page::None };
     proof::everything(&tree.dir.join("bin"), page)?;
@@ -123,7 +123,7 @@ fn sample(plan: &portable::Plan, place: &Place) -> Result<Tree> {
 
 fn sealed(compiled: &Compiled, plan: &portable::Plan, dir: &Path) -> Result<Tree> {
     let tree = Tree::collect(compiled, dir)?;
-    artefact::seal(&tree.dir, compiled.info(plan))?;
+    tree.seal(compiled, plan)?;
     Ok(tree)
 }
 
