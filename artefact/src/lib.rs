@@ -39,9 +39,9 @@ pub const ARTIFACT_TYPE: &str = "application/vnd.caravan.llama.cpp.v1";
 pub const ROOT: &str = "opt/caravan";
 
 /// How a build was made, by its path in the build; the only file that has no digest, because it holds them.
-const BUILD_INFO: &str = "lib/build_info.json";
+pub const BUILD_INFO: &str = "lib/build_info.json";
 /// The bill of materials, by its path in the build.
-const SBOM: &str = "share/sbom.cdx.json";
+pub const SBOM: &str = "share/sbom.cdx.json";
 
 /// Text of others for a message: shortened, and without characters that a terminal would obey.
 fn printable(text: &str) -> String {

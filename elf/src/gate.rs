@@ -3,7 +3,7 @@
 //! ```
 //! use elf::gate::{File, Role, Rules, check};
 //!
-//! let rules = Rules { forbidden: &[], ..Rules::llama_cpp() };
+//! let rules = Rules { forbidden: &[], ..Rules::llama_cpp((2, 28)) };
 //! let file = File { name: "share/notes.txt", role: Role::Data, built: b"", shipped: b"free of secrets" };
 //! assert!(check(&file, &rules)?.is_empty());
 //! # Ok::<(), diagnostic::Error>(())
@@ -68,11 +68,11 @@ pub struct Rules<'a> {
 }
 
 impl Rules<'static> {
-    /// Rules for llama.cpp's tools, libraries and CPU backends: glibc 2.28, its own libraries, C interfaces only. What is
+    /// Rules for llama.cpp's tools, libraries and CPU backends: this glibc, its own libraries, C interfaces only. What is
     /// forbidden and reviewed is for the caller to add.
-    pub fn llama_cpp() -> Rules<'static> {
+    pub fn llama_cpp(glibc_max: (u32, u32)) -> Rules<'static> {
         Rules {
-            glibc_max: (2, 28),
+            glibc_max,
             needed_allowed: &[
                 "ld-linux-aarch64.so.1",
                 "ld-linux-x86-64.so.2",
@@ -80,7 +80,6 @@ impl Rules<'static> {
                 "libdl.so.2",
                 "libm.so.6",
                 "libpthread.so.0",
-                "librt.so.1",
             ],
             own_libraries: &["libggml.so", "libggml-base.so"],
             interpreters: &["/lib64/ld-linux-x86-64.so.2", "/lib/ld-linux-aarch64.so.1"],

@@ -48,23 +48,6 @@ const BASELINE: &[F] = &[
 ];
 
 impl Isa {
-    /// AVX.
-    pub const AVX: Isa = Isa(F::AVX);
-    /// AVX2.
-    pub const AVX2: Isa = Isa(F::AVX2);
-    /// FMA3.
-    pub const FMA: Isa = Isa(F::FMA);
-    /// Half precision conversion.
-    pub const F16C: Isa = Isa(F::F16C);
-    /// AVX-512 foundation.
-    pub const AVX512F: Isa = Isa(F::AVX512F);
-    /// AVX-512 bytes and words.
-    pub const AVX512BW: Isa = Isa(F::AVX512BW);
-    /// AVX-512 on 128 and 256 bits.
-    pub const AVX512VL: Isa = Isa(F::AVX512VL);
-    /// AVX-512 dot products of bytes.
-    pub const AVX512_VNNI: Isa = Isa(F::AVX512_VNNI);
-
     /// The extension of a name, `AVX512_VNNI`.
     pub fn named(name: &str) -> Option<Isa> {
         F::values().find(|feature| format!("{feature:?}") == name).map(Isa)

@@ -3,7 +3,7 @@
 use std::fs::{self, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use diagnostic::{Error, Result, codes};
@@ -21,7 +21,7 @@ pub(crate) fn is_possible() -> bool {
 /// # Errors
 /// [`codes::TOOL_MISSING`] with apt's last words; we were interrupted.
 pub(crate) fn install(packages: &[&str]) -> Result<()> {
-    let _no_services = Policy::forbid_services()?;
+    let _no_services = Policy::forbid_services(Path::new(POLICY))?;
     let install = [&["install", "--no-install-recommends"], packages].concat();
     match run(&install) {
         Err(error) if error.code() != codes::INTERRUPTED => run(&["update"]).and_then(|()| run(&install)),
@@ -44,24 +44,28 @@ fn run(arguments: &[&str]) -> Result<()> {
     Err(Error::new(codes::TOOL_MISSING, format!("`apt-get {}`: {said}", arguments.join(" "))))
 }
 
+/// By which we know our own policy again.
+const MARK: &str = "# Of `cargo xtask`, while it installs packages; to be removed.";
+
 /// Our policy, in force until it is dropped.
-struct Policy;
+struct Policy {
+    path: PathBuf,
+}
 
 impl Policy {
-    /// Nothing where the machine has a policy of its own.
-    fn forbid_services() -> Result<Option<Policy>> {
-        let path = Path::new(POLICY);
+    /// Nothing where the machine has a policy of its own. One of ours, which a run that was killed has left, is replaced.
+    fn forbid_services(path: &Path) -> Result<Option<Policy>> {
         let fail = |error| Error::io("cannot write", path, error);
+        if fs::read_to_string(path).is_ok_and(|text| text.lines().any(|line| line == MARK)) {
+            fs::remove_file(path).map_err(fail)?;
+        }
         let mut file = match OpenOptions::new().write(true).create_new(true).mode(0o755).open(path) {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => return Ok(None),
             opened => opened.map_err(fail)?,
         };
-        let policy = Policy;
+        let policy = Policy { path: path.to_owned() };
         // Should we be killed, it forbids nothing any more.
-        let text = format!(
-            "#!/bin/sh\n# Of `cargo xtask`, while it installs packages; to be removed.\n[ -d /proc/{} ] || exit 0\nexit 101\n",
-            std::process::id()
-        );
+        let text = format!("#!/bin/sh\n{MARK}\n[ -d /proc/{} ] || exit 0\nexit 101\n", std::process::id());
         file.write_all(text.as_bytes()).map_err(fail)?;
         Ok(Some(policy))
     }
@@ -70,6 +74,53 @@ impl Policy {
 impl Drop for Policy {
     fn drop(&mut self) {
         // If it stays, it has no effect once we have ended.
-        let _ = fs::remove_file(POLICY);
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(path: &Path) -> Option<i32> {
+        // Through the shell: another thread may be starting a child that has the file still open for writing.
+        Command::new("sh").arg(path).status().unwrap().code()
+    }
+
+    #[test]
+    fn services_are_forbidden_until_the_packages_are_installed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("policy-rc.d");
+        let policy = Policy::forbid_services(&path).unwrap().unwrap();
+        assert_eq!(status(&path), Some(101));
+        drop(policy);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn the_policy_of_a_run_that_was_killed_is_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("policy-rc.d");
+        std::mem::forget(Policy::forbid_services(&path).unwrap().unwrap());
+        // No process has this number.
+        let ours = format!("/proc/{} ", std::process::id());
+        let stale = fs::read_to_string(&path).unwrap().replace(&ours, "/proc/0 ");
+        fs::write(&path, stale).unwrap();
+        assert_eq!(status(&path), Some(0));
+
+        let policy = Policy::forbid_services(&path).unwrap().expect("a policy of our own");
+        assert_eq!(status(&path), Some(101));
+        drop(policy);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn the_policy_of_the_machine_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("policy-rc.d");
+        let text = "#!/bin/sh\nexit 104\n";
+        fs::write(&path, text).unwrap();
+        assert!(Policy::forbid_services(&path).unwrap().is_none());
+        assert_eq!(fs::read_to_string(&path).unwrap(), text);
     }
 }

@@ -31,6 +31,11 @@ pub(crate) const VARIABLES: &[Variable] = &[
         "where credentials of registries are, as for docker and podman",
     ),
     variable(
+        "XDG_RUNTIME_DIR`, `XDG_CONFIG_HOME",
+        "`install-fast`, `push`, `verify`",
+        "below which podman keeps credentials (`containers/auth.json`), when `REGISTRY_AUTH_FILE` is unset",
+    ),
+    variable(
         host::job::THREAD_MODE,
         "thread choice",
         "`auto`: the job's variable decides; anything else: what was measured, or the build's `optimal_threads`",
@@ -59,7 +64,7 @@ pub(crate) const VARIABLES: &[Variable] = &[
     ),
     variable(
         host::variants::FORCE,
-        "every tool of a portable build, `show-build`",
+        "every tool of a portable build, `show-build`, `bench`",
         "the CPU variant to run, such as `haswell`; one that is missing or cannot run here is an error",
     ),
     variable(TEST_PYTHON, "tests", "python with upstream's `gguf` package; `cargo xtask test` sets it"),

@@ -11,6 +11,7 @@ mod compile;
 mod distribution;
 mod environment;
 mod image;
+mod layout;
 mod machine;
 mod measuring;
 mod models;

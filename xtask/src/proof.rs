@@ -106,11 +106,20 @@ fn truncated_models_are_refused(bin: &Path, model: &Path, dir: &Path) -> Result<
     let truncated = dir.join("truncated.gguf");
     let whole = fs::read(model).map_err(|error| Error::io("cannot read", model, error))?;
     fs::write(&truncated, &whole[..whole.len() / 2]).map_err(|error| Error::io("cannot write", &truncated, error))?;
-    let done = process::run(tool(bin, "llama-bench").arg("-m").arg(&truncated), TIMEOUT)?;
-    if !done.status.success() && done.status.signal().is_none() {
-        return Ok(());
+    let run = |name: &str, arguments: &[&str]| {
+        let done = process::run(tool(bin, name).args(arguments).arg("-m").arg(&truncated), TIMEOUT)?;
+        if done.status.success() || done.status.signal().is_some() {
+            return Err(failed(&format!("`{name}` should refuse a truncated model"), &done));
+        }
+        Ok(done)
+    };
+    // It logs on the way how each of its attempts failed; llama-bench keeps to the error itself.
+    run("llama-completion", &["--no-conversation", "-n", "1", "-p", "hello"])?;
+    let done = run("llama-bench", &[])?;
+    match done.stderr.lines().filter(|line| line.to_lowercase().contains("error")).count() {
+        1 => Ok(()),
+        n => Err(failed(&format!("`llama-bench` should give one error for a truncated model, not {n}"), &done)),
     }
-    Err(failed("`llama-bench` should refuse a truncated model", &done))
 }
 
 fn the_server_answers_and_refuses(bin: &Path, model: &Path, page: Page, dir: &Path) -> Result<()> {
@@ -118,6 +127,9 @@ fn the_server_answers_and_refuses(bin: &Path, model: &Path, page: Page, dir: &Pa
     server.expect("POST", "/completion", r#"{"prompt":"hello","n_predict":4}"#, 200, &["\"tokens_predicted\":4"])?;
     // Thrown in one place and caught in another; so does a gcc build of the same commit answer.
     server.expect("POST", "/completion", r#"{"prompt":"hello","n_predict":"four"}"#, 400, &["error"])?;
+    // Thrown where schemas become grammars, in the code that tools share.
+    let schema = r#"{"prompt":"hello","json_schema":{"type":"string","pattern":"^(a$"}}"#;
+    server.expect("POST", "/completion", schema, 400, &["json schema conversion failed", "unbalanced parentheses"])?;
     server.expect("POST", "/completion", r#"{"prompt":"#, 500, &["parse error at line 1"])?;
     // The page is stored compressed, and is given only to those who take it so.
     let (status, texts): (u16, &[&str]) = match page {
@@ -211,5 +223,123 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         process::end(&mut self.child);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    /// Tools that are one shell script. It is part of the repository and runs what lies beside its name: a file that a test
+    /// has just written cannot be run while another thread starts a child.
+    struct Tools {
+        dir: tempfile::TempDir,
+    }
+
+    impl Tools {
+        /// Every tool ends as it should when it is asked for its version.
+        fn good() -> Tools {
+            let tools = Tools { dir: tempfile::tempdir().unwrap() };
+            let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fake-tool.sh");
+            for product in TOOLS {
+                symlink(&script, tools.dir.path().join(product.name)).unwrap();
+                tools.does(product.name, &format!("exit {}", product.smoke_status));
+            }
+            fs::write(tools.model(), "GGUF").unwrap();
+            tools
+        }
+
+        fn does(&self, tool: &str, script: &str) {
+            fs::write(self.dir.path().join(format!("{tool}.does")), script).unwrap();
+        }
+
+        fn model(&self) -> PathBuf {
+            self.dir.path().join("model.gguf")
+        }
+
+        fn refuse(&self, proof: impl Fn(&Path, &Path) -> Result<()>) -> String {
+            let error = proof(self.dir.path(), &self.model()).unwrap_err();
+            assert_eq!(error.code(), codes::GATE_FAILED, "{error}");
+            error.to_string()
+        }
+    }
+
+    fn refuses_truncated(bin: &Path, model: &Path) -> Result<()> {
+        truncated_models_are_refused(bin, model, bin)
+    }
+
+    #[test]
+    fn a_tool_must_end_as_it_should() {
+        let tools = Tools::good();
+        every_tool_runs(tools.dir.path()).unwrap();
+        for product in TOOLS {
+            tools.does(product.name, "echo broken >&2; exit 3");
+            let said = tools.refuse(|bin, _| every_tool_runs(bin));
+            let call = format!("`{} {}`", product.name, product.smoke.join(" "));
+            assert_eq!(said, format!("{call}: exit status 3: broken"));
+            tools.does(product.name, &format!("exit {}", product.smoke_status));
+        }
+        tools.does("llama-cli", "kill -s ILL $$");
+        let said = tools.refuse(|bin, _| every_tool_runs(bin));
+        assert!(said.starts_with("`llama-cli --version`: signal 4 (SIGILL"), "{said}");
+    }
+
+    #[test]
+    fn an_empty_answer_is_none() {
+        let tools = Tools::good();
+        tools.does("llama-completion", "echo hello");
+        answers_with(tools.dir.path(), &tools.model()).unwrap();
+        for script in ["exit 0", "echo; echo ' '", "echo hello; exit 1"] {
+            tools.does("llama-completion", script);
+            let said = tools.refuse(answers_with);
+            assert!(said.starts_with("`llama-completion` does not answer: exit status "), "{said}");
+        }
+    }
+
+    #[test]
+    fn sizes_are_figures() {
+        let tools = Tools::good();
+        tools.does("llama-fit-params", "echo 512");
+        sizes_are_printed(tools.dir.path(), &tools.model()).unwrap();
+        for script in ["echo nothing", "exit 0", "echo 512; exit 1"] {
+            tools.does("llama-fit-params", script);
+            assert!(tools.refuse(sizes_are_printed).contains("prints no sizes"));
+        }
+    }
+
+    #[test]
+    fn a_truncated_model_must_be_refused_with_one_error() {
+        let error = "echo 'error: failed to load' >&2;";
+        let refusing = || {
+            let tools = Tools::good();
+            tools.does("llama-completion", "exit 1");
+            tools.does("llama-bench", &format!("echo 'loaded a backend' >&2; {error} exit 1"));
+            tools
+        };
+        let tools = refusing();
+        refuses_truncated(tools.dir.path(), &tools.model()).unwrap();
+        for (tool, script, why) in [
+            ("llama-completion", "exit 0".to_owned(), "`llama-completion` should refuse a truncated model"),
+            ("llama-completion", "kill -s SEGV $$".to_owned(), "`llama-completion` should refuse a truncated model"),
+            ("llama-bench", "exit 0".to_owned(), "`llama-bench` should refuse a truncated model"),
+            ("llama-bench", format!("{error} kill -s ABRT $$"), "`llama-bench` should refuse a truncated model"),
+            ("llama-bench", format!("{error} {error} exit 1"), "should give one error for a truncated model, not 2"),
+            ("llama-bench", "exit 1".to_owned(), "should give one error for a truncated model, not 0"),
+        ] {
+            let tools = refusing();
+            tools.does(tool, &script);
+            let said = tools.refuse(refuses_truncated);
+            assert!(said.contains(why), "{script}: {said}");
+        }
+    }
+
+    #[test]
+    fn a_server_that_ends_is_not_waited_for() {
+        let tools = Tools::good();
+        tools.does("llama-server", "echo 'cannot load the model' >&2; exit 1");
+        let said = tools.refuse(|bin, model| the_server_answers_and_refuses(bin, model, Page::None, bin));
+        assert_eq!(said, "`llama-server` does not get ready; the last line of its log: cannot load the model");
     }
 }

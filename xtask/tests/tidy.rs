@@ -30,7 +30,7 @@ fn root() -> &'static Path {
 }
 
 /// What git ignores, and git's own.
-const NOT_OURS: &[&str] = &[".git", ".local", "target", "vendor/llama.cpp"];
+const NOT_OURS: &[&str] = &[".git", ".local", "dist", "target", "vendor/llama.cpp"];
 
 /// Every file of the repository; found without git, which a source archive does not need.
 fn files() -> Vec<PathBuf> {

@@ -74,6 +74,56 @@ fn what_a_tool_asks_for_is_judged() {
     assert!(!lines(&check_all(&[file, data], &ANY_GLIBC).unwrap()).contains("which is not shipped"));
 }
 
+/// Sets the flag that makes a loaded segment writable, in segments with code.
+fn make_code_writable(elf: &mut [u8]) {
+    let word = |elf: &[u8], at: usize| u32::from_le_bytes(elf[at..at + 4].try_into().unwrap());
+    let (first, count) = (word(elf, 0x20) as usize, u16::from_le_bytes([elf[0x38], elf[0x39]]));
+    let (load, execute, write) = (1, 1, 2);
+    for header in (0..usize::from(count)).map(|index| first + index * 56) {
+        if word(elf, header) == load && word(elf, header + 4) & execute != 0 {
+            elf[header + 4] |= write;
+        }
+    }
+}
+
+#[test]
+fn what_no_linker_should_make_is_refused() {
+    let temp = tempfile::tempdir().unwrap();
+    let shared = |source: &str, flags: &[&str]| build(temp.path(), "x.so", source, &[&["-shared"], flags].concat());
+    let plain = shared("int x(void) { return 1; }", &[]);
+    assert_eq!(judge("x", Role::Library, &plain, &ANY_GLIBC), "");
+    let changed = |change: &dyn Fn(&mut [u8])| {
+        let mut elf = plain.clone();
+        change(&mut elf);
+        elf
+    };
+    // A private interface of a library, as glibc has some.
+    std::fs::write(temp.path().join("map"), "GLIBC_PRIVATE { hidden_away; };").unwrap();
+    let private = ["-shared", "-Wl,-soname,libours1.so", "-Wl,--version-script,map"];
+    build(temp.path(), "libours1.so", "int hidden_away(void) { return 1; }", &private);
+    let uses_private = "int hidden_away(void); int x(void) { return hidden_away(); }";
+    let moved = "int x; void *f(void) { void *p; __asm__(\"movabs $x, %0\" : \"=r\"(p)); return p; }";
+    let unknown = "int x(void) { __asm__(\".byte 0x06\"); return 1; }";
+
+    let cases = [
+        (Role::Library, build(temp.path(), "tool", MAIN, &["-pie"]), "is an executable, not a shared library"),
+        (Role::Tool, plain.clone(), "is a shared library, not an executable"),
+        // A core dump.
+        (Role::Library, changed(&|elf| elf[0x10] = 4), "is neither an executable nor a shared library"),
+        (Role::Library, changed(&|elf| make_code_writable(elf)), "has code that is writable"),
+        (Role::Library, shared(moved, &["-Wl,-z,notext"]), "has relocations in code"),
+        (
+            Role::Library,
+            shared(uses_private, &["-L.", "-l:libours1.so"]),
+            "needs `GLIBC_PRIVATE` of `libours1.so`, which is no stable version",
+        ),
+        (Role::Library, shared(unknown, &[]), "holds bytes in `x` at 0x.. that are no instruction we know"),
+    ];
+    for (role, built, sentence) in &cases {
+        assert_eq!(judge("x", *role, built, &ANY_GLIBC), format!("`x` {sentence}"));
+    }
+}
+
 #[test]
 fn origin_is_a_directory_not_a_prefix() {
     let temp = tempfile::tempdir().unwrap();

@@ -65,10 +65,6 @@ pub struct Page {
     pub licences: PathBuf,
     /// Digest over the names and digests of its files.
     pub sha256: Sha256Digest,
-    /// How many files it has.
-    pub files: usize,
-    /// Their sizes, in bytes.
-    pub bytes: u64,
 }
 
 /// What lies beside a page: from what it was made, and the digest of every file.
@@ -155,14 +151,7 @@ impl Plan {
         }
         let dist = self.out.join(DIST);
         let files = files::digests(&dist, &[]).ok()?;
-        let size = |name: &String| fs::metadata(dist.join(name)).map_or(0, |metadata| metadata.len());
-        Some(Page {
-            sha256: files::one_digest(&files),
-            files: files.len(),
-            bytes: files.keys().map(size).sum(),
-            licences: self.out.join(LICENCES),
-            dist,
-        })
+        Some(Page { sha256: files::one_digest(&files), licences: self.out.join(LICENCES), dist })
     }
 
     /// How the page calls itself. It changes whenever the page can, and a page that is open in a browser thereby learns

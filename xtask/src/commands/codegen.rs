@@ -84,8 +84,11 @@ fn commands() -> String {
     for command in cli.get_subcommands_mut() {
         let help = command.clone().render_long_help();
         let help: Vec<String> = help.to_string().lines().map(|line| line.trim_end().to_owned()).collect();
-        write!(text, "\n## {}\n\n```text\n{}\n```\n", command.get_name(), help.join("\n").trim_end())
-            .expect("a String takes any text");
+        // Clap names them only in the list of all commands.
+        let aliases: Vec<String> = command.get_visible_aliases().map(|alias| format!("`{alias}`")).collect();
+        let aliases = if aliases.is_empty() { String::new() } else { format!("Also {}.\n\n", aliases.join(", ")) };
+        let (name, help) = (command.get_name(), help.join("\n"));
+        write!(text, "\n## {name}\n\n{aliases}```text\n{}\n```\n", help.trim_end()).expect("a String takes any text");
     }
     text
 }

@@ -5,23 +5,23 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use artefact::{Split, pack};
 use clap::{Args, ValueEnum};
 use diagnostic::{Error, Result, codes};
 use elf::tree_differences;
 use host::Host;
 use llama_build::portable::Part;
-use oci::{Descriptor, Layout, ReadLayout};
+use oci::Descriptor;
 
+use crate::layout::Target;
 use crate::portable::{Compiled, PageWish, Place, Tree};
 use crate::{compile, machine, portable, proof, ui, workspace};
 
 /// Build the portable llama.cpp with every CPU variant, check it, and pack it as an OCI artefact
 #[derive(Debug, Args)]
 pub(crate) struct Flags {
-    /// The layout directory to write
-    #[arg(long, value_name = "DIR", default_value = "dist/oci")]
-    out: PathBuf,
+    /// The layout directory to write; `dist/oci` in the repository when not given
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
     /// Build again, in another directory and another environment, and compare: everything, or ggml with two variants and one
     /// tool
     #[arg(long, value_enum, value_name = "whole|part", num_args = 0..=1, default_missing_value = "whole", hide_possible_values = true)]
@@ -52,8 +52,8 @@ impl Flags {
         let start = Instant::now();
         let page = if self.no_page { PageWish::No } else { PageWish::Yes };
         let plan = Plan {
+            out: Target::new(&self.out.unwrap_or_else(layout_dir))?,
             portable: portable::plan(self.source.as_deref(), page, jobs(self.jobs))?,
-            out: workspace::root().join(&self.out),
             check: self.check_reproducible,
         };
         if self.dry_run {
@@ -68,7 +68,7 @@ impl Flags {
 /// What will be built, compared and written.
 struct Plan {
     portable: portable::Plan,
-    out: PathBuf,
+    out: Target,
     check: Option<Extent>,
 }
 
@@ -80,7 +80,7 @@ impl fmt::Display for Plan {
             Some(Extent::Part) => writeln!(f, "build a part again elsewhere and compare its files")?,
             None => {}
         }
-        write!(f, "pack into the layout {}", self.out.display())
+        write!(f, "pack into the layout {}", self.out.dir().display())
     }
 }
 
@@ -91,7 +91,8 @@ pub(crate) fn jobs(wanted: Option<u16>) -> usize {
 
 /// Builds the portable kind and packs it into the usual layout, for commands that need one.
 pub(crate) fn build_here(jobs: usize) -> Result<Descriptor> {
-    run(&Plan { portable: portable::plan(None, PageWish::IfItCanBeFetched, jobs)?, out: layout_dir(), check: None })
+    let out = Target::new(&layout_dir())?;
+    run(&Plan { portable: portable::plan(None, PageWish::IfItCanBeFetched, jobs)?, out, check: None })
 }
 
 /// Where the layout lies when nobody says otherwise.
@@ -103,8 +104,7 @@ fn run(plan: &Plan) -> Result<Descriptor> {
     let _building = compile::lock()?;
     let place = Place::usual();
     let compiled = portable::compile(&plan.portable, Part::Whole, &place)?;
-    let tree = Tree::collect(&compiled, &place.dir.join("whole"))?;
-    artefact::seal(&tree.dir, compiled.info(&plan.portable))?;
+    let tree = sealed(&compiled, &plan.portable, &place.dir.join("whole"))?;
     ui::note("checked   libraries, glibc, instructions and paths of every file");
     let page = if compiled.page.is_some() { proof::Page::Inside } else { proof::Page::None };
     proof::everything(&tree.dir.join("bin"), page)?;
@@ -113,7 +113,7 @@ fn run(plan: &Plan) -> Result<Descriptor> {
         Some(Extent::Part) => compare(&plan.portable, Part::Sample, &sample(&plan.portable, &place)?)?,
         None => {}
     }
-    pack(&tree.dir, &plan.out)
+    plan.out.pack(&tree.dir)
 }
 
 /// The part of the usual build that will be built again.
@@ -123,7 +123,7 @@ fn sample(plan: &portable::Plan, place: &Place) -> Result<Tree> {
 
 fn sealed(compiled: &Compiled, plan: &portable::Plan, dir: &Path) -> Result<Tree> {
     let tree = Tree::collect(compiled, dir)?;
-    artefact::seal(&tree.dir, compiled.info(plan))?;
+    tree.seal(compiled, plan)?;
     Ok(tree)
 }
 
@@ -137,55 +137,56 @@ fn compare(plan: &portable::Plan, part: Part, first: &Tree) -> Result<()> {
     if dir.exists() {
         fs::remove_dir_all(&dir).map_err(|error| Error::io("cannot remove", &dir, error))?;
     }
-    let environment = [("HOME", "/nonexistent"), ("TZ", "Pacific/Chatham"), ("LANG", "tr_TR.UTF-8"), ("USER", "other")];
+    // `LANG` would lose to the `LC_ALL` that the driver sets before.
+    let environment =
+        [("HOME", "/nonexistent"), ("TZ", "Pacific/Chatham"), ("LC_ALL", "tr_TR.UTF-8"), ("USER", "other")];
     let place = Place { dir: dir.clone(), jobs: Some(plan.jobs() + 1), environment: &environment };
     let again = sealed(&portable::compile(plan, part, &place)?, plan, &dir.join("tree"))?;
-    let differences = tree_differences(&first.dir, &again.dir)?;
+    same(&first.dir, &again.dir)?;
+    fs::remove_dir_all(&dir).map_err(|error| Error::io("cannot remove", &dir, error))?;
+    ui::note("compared  two builds in two directories are the same bytes");
+    Ok(())
+}
+
+/// Fails unless two trees hold the same bytes.
+fn same(first: &Path, again: &Path) -> Result<()> {
+    let differences = tree_differences(first, again)?;
     if let Some(difference) = differences.first() {
         let more = match differences.len() {
             1 => String::new(),
             n => format!(", and {} more files", n - 1),
         };
         return Err(Error::new(codes::NOT_REPRODUCIBLE, format!("two builds differ: {difference}{more}"))
-            .hint(format!("compare `{}` with `{}`", first.dir.display(), again.dir.display())));
+            .hint(format!("compare `{}` with `{}`", first.display(), again.display())));
     }
-    fs::remove_dir_all(&dir).map_err(|error| Error::io("cannot remove", &dir, error))?;
-    ui::note("compared  two builds in two directories are the same bytes");
     Ok(())
 }
 
-/// Packs a sealed tree. A layout that already holds the same artefact stays as it is, with its signatures.
-fn pack(tree: &Path, out: &Path) -> Result<Descriptor> {
-    let parent = out.parent().unwrap_or(out);
-    fs::create_dir_all(parent).map_err(|error| Error::io("cannot create", parent, error))?;
-    let staging = tempfile::Builder::new()
-        .prefix(".staging-")
-        .tempdir_in(parent)
-        .map_err(|error| Error::io("cannot write in", parent, error))?;
-    let layout = Layout::create(&staging.path().join("oci"))?;
-    let plan = pack::Plan::new(tree, Split::One, env!("CARGO_PKG_REPOSITORY"))?;
-    let packed = plan.run(&layout)?;
-    let tag = &plan.info().llama_version;
-    let index = pack::publish(&layout, std::slice::from_ref(&packed), tag)?;
-    for layer in &packed.layers {
-        let (size, whole) = (layer.descriptor.size, layer.uncompressed_size);
-        ui::note(format!("layer     {:.2} MB, {:.1} MB unpacked", size as f64 / 1e6, whole as f64 / 1e6));
-    }
-    let before = Layout::open(out).and_then(|old| old.resolve(Some(tag)));
-    if before.is_ok_and(|old| old.digest == index.digest) {
-        ui::note(format!("unchanged {}", workspace::short(out)));
-        return Ok(index);
-    }
-    replace(layout.root(), out)?;
-    ui::note(format!("written   {}", workspace::short(out)));
-    Ok(index)
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Puts a directory in the place of another; what was there goes.
-fn replace(new: &Path, old: &Path) -> Result<()> {
-    let aside = new.with_extension("old");
-    if old.exists() {
-        fs::rename(old, &aside).map_err(|error| Error::io("cannot replace", old, error))?;
+    #[test]
+    fn one_byte_makes_a_build_not_reproducible() {
+        let dir = tempfile::tempdir().unwrap();
+        let [first, again] = ["first", "again"].map(|name| dir.path().join(name));
+        for tree in [&first, &again] {
+            fs::create_dir_all(tree.join("lib")).unwrap();
+            fs::write(tree.join("lib/a.txt"), "the same").unwrap();
+            fs::write(tree.join("lib/b.txt"), "the same").unwrap();
+        }
+        same(&first, &again).unwrap();
+
+        fs::write(again.join("lib/b.txt"), "the sane").unwrap();
+        let error = same(&first, &again).unwrap_err();
+        assert_eq!(error.code(), codes::NOT_REPRODUCIBLE);
+        let said = error.to_string();
+        assert!(said.starts_with("two builds differ: ") && said.contains("lib/b.txt"), "{said}");
+        assert!(!said.contains("more files"), "{said}");
+        assert!(error.hints()[0].contains(&again.display().to_string()), "{:?}", error.hints());
+
+        fs::remove_file(again.join("lib/a.txt")).unwrap();
+        let said = same(&first, &again).unwrap_err().to_string();
+        assert!(said.contains("lib/a.txt") && said.ends_with(", and 1 more files"), "{said}");
     }
-    fs::rename(new, old).map_err(|error| Error::io("cannot write", old, error))
 }

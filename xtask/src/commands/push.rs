@@ -8,17 +8,18 @@ use clap::Args;
 use diagnostic::{Error, Result, codes};
 use oci::{Credentials, Document, Layout, Limits, PushPlan, ReadLayout, Reference, Registry};
 
+use crate::commands::package;
+use crate::password;
 use crate::ui::{self, Progress, Unit};
-use crate::{password, workspace};
 
 /// Push a packed artefact to a registry, with its bill of materials and a signature
 #[derive(Debug, Args)]
 pub(crate) struct Flags {
     /// `HOST/REPOSITORY:TAG`
     reference: String,
-    /// The layout directory to push from
-    #[arg(long, value_name = "DIR", default_value = "dist/oci")]
-    from: PathBuf,
+    /// The layout directory to push from; `dist/oci` in the repository when not given
+    #[arg(long, value_name = "DIR")]
+    from: Option<PathBuf>,
     /// Sign with this minisign secret key; `CARAVAN_SIGN_PASSWORD` or a question gives its password
     #[arg(long, value_name = "FILE")]
     sign_key: Option<PathBuf>,
@@ -34,7 +35,7 @@ impl Flags {
             let message = format!("`{reference}` is not in a registry");
             return Err(Error::new(codes::REFERENCE_INVALID, message).hint("write `HOST/REPOSITORY:TAG`"));
         };
-        let from = workspace::root().join(&self.from);
+        let from = self.from.unwrap_or_else(package::layout_dir);
         let layout = Layout::open(&from).map_err(|error| error.hint("`cargo xtask package` writes one"))?;
         if self.dry_run {
             let plan = PushPlan::new(&layout, None)?;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use elf::gate::{Forbidden, Reviewed, Rules};
 use llama_build::CompilePlan;
-use llama_build::portable::Part;
+use llama_build::portable::{GLIBC_FLOOR, Part};
 
 use crate::workspace;
 
@@ -36,7 +36,14 @@ pub(super) fn rules<'a>(part: Part, forbidden: &'a [Forbidden<'a>]) -> Rules<'a>
     let own_libraries = &["libllama.so", "libggml.so", "libggml-base.so"];
     // An exception for what is not there is refused.
     let reviewed = if part == Part::Whole { REVIEWED } else { &[] };
-    Rules { own_libraries, reviewed, forbidden, ..Rules::llama_cpp() }
+    Rules { own_libraries, reviewed, forbidden, ..Rules::llama_cpp(glibc_floor()) }
+}
+
+/// The floor as numbers.
+fn glibc_floor() -> (u32, u32) {
+    let (major, minor) = GLIBC_FLOOR.split_once('.').expect("the floor is a major and a minor version");
+    let number = |text: &str| text.parse().expect("versions of glibc are numbers");
+    (number(major), number(minor))
 }
 
 /// The forbidden texts of these paths.

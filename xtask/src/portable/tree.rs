@@ -5,10 +5,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use diagnostic::{Error, Result, codes};
-use elf::gate::{File, Role};
-use llama_build::portable;
+use elf::gate::{File, Finding, Role};
+use llama_build::CompilePlan;
+use llama_build::portable::{self, Part};
 
-use super::{Compiled, rules};
+use super::{Compiled, Plan, rules};
 use crate::image;
 
 /// Two directories: `bin/`, `lib/`, `share/`; and the debug files.
@@ -39,7 +40,7 @@ impl Tree {
                 fs::remove_dir_all(dir).map_err(|error| Error::io("cannot remove", dir, error))?;
             }
         }
-        let binaries = binaries(compiled)?;
+        let binaries = binaries(&compiled.plan, compiled.part)?;
         for binary in &binaries {
             write(&tree.dir.join(&binary.name), &binary.shipped, 0o755)?;
             if let Some(path) = elf::Facts::of(&binary.shipped)?.build_id.and_then(|id| id.debug_path()) {
@@ -53,10 +54,35 @@ impl Tree {
         check(compiled, &binaries, &licences)?;
         Ok(tree)
     }
+
+    /// Writes the bill of materials and the build information, and checks those two as well.
+    ///
+    /// # Errors
+    /// [`codes::GATE_FAILED`]: a path of this machine stands in them.
+    pub(crate) fn seal(&self, compiled: &Compiled, plan: &Plan) -> Result<()> {
+        artefact::seal(&self.dir, compiled.info(plan))?;
+        self.check_sealed(&compiled.plan)
+    }
+
+    fn check_sealed(&self, plan: &CompilePlan) -> Result<()> {
+        let private = rules::private_paths(plan);
+        let forbidden = rules::forbidden(&private);
+        let rules = rules::rules(Part::Sample, &forbidden);
+        let mut findings = Vec::new();
+        for name in [artefact::BUILD_INFO, artefact::SBOM] {
+            let text = (name.to_owned(), elf::read(&self.dir.join(name))?);
+            findings.extend(elf::gate::check(&data(&text), &rules)?);
+        }
+        judge(&findings)
+    }
 }
 
-fn binaries(compiled: &Compiled) -> Result<Vec<Binary>> {
-    let (plan, part) = (&compiled.plan, compiled.part);
+/// A file that is no program.
+fn data((name, text): &(String, Vec<u8>)) -> File<'_> {
+    File { name, role: Role::Data, built: &[], shipped: text }
+}
+
+fn binaries(plan: &CompilePlan, part: Part) -> Result<Vec<Binary>> {
     let tools_dir = part.tools_dir(plan);
     let mut files: Vec<(String, PathBuf, Role<'static>)> =
         part.tools().into_iter().map(|tool| (format!("bin/{tool}"), tools_dir.join(tool), Role::Tool)).collect();
@@ -68,6 +94,13 @@ fn binaries(compiled: &Compiled) -> Result<Vec<Binary>> {
         let file = portable::backend(variant.name);
         let role = Role::CpuBackend { variant: variant.name, features: variant.features };
         files.push((format!("lib/{file}"), plan.bin_dir().join(file), role));
+    }
+    if let Some((name, path, role)) = files.iter().find(|(_, path, _)| !path.is_file()) {
+        let what = match role {
+            Role::CpuBackend { variant, .. } => format!("CPU variant `{variant}` is missing"),
+            _ => format!("`{name}` is missing"),
+        };
+        return Err(Error::new(codes::GATE_FAILED, format!("{what}: the build made no `{}`", path.display())));
     }
     let binary = |(name, path, role): (String, PathBuf, Role<'static>)| {
         let mut built = elf::read(&path)?;
@@ -109,10 +142,12 @@ fn check(compiled: &Compiled, binaries: &[Binary], licences: &[(String, Vec<u8>)
         built: &binary.built,
         shipped: &binary.shipped,
     });
-    let texts = licences.iter().map(|(name, text)| File { name, role: Role::Data, built: &[], shipped: text });
-    let files: Vec<File> = binaries.chain(texts).collect();
+    let files: Vec<File> = binaries.chain(licences.iter().map(data)).collect();
     let private = rules::private_paths(&compiled.plan);
-    let findings = elf::gate::check_all(&files, &rules::rules(compiled.part, &rules::forbidden(&private)))?;
+    judge(&elf::gate::check_all(&files, &rules::rules(compiled.part, &rules::forbidden(&private)))?)
+}
+
+fn judge(findings: &[Finding]) -> Result<()> {
     if findings.is_empty() {
         return Ok(());
     }
@@ -126,4 +161,66 @@ fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
         .and_then(|()| fs::write(path, bytes))
         .and_then(|()| fs::set_permissions(path, Permissions::from_mode(mode)))
         .map_err(|error| Error::io("cannot write", path, error))
+}
+
+#[cfg(test)]
+mod tests {
+    use llama_build::portable::Locations;
+    use llama_build::toolchain::{Hermetic, Program};
+
+    use super::*;
+
+    fn plan(build_dir: &Path) -> CompilePlan {
+        let program = || Program { path: "/tools/x".into(), version: "1".to_owned() };
+        let toolchain = Hermetic { zig: program(), cmake: program(), ninja: program(), to_fetch: Vec::new() };
+        let at = Locations {
+            source: build_dir.join("source"),
+            source_id: "tree".to_owned(),
+            commit: "0123456789abcdef0123456789abcdef01234567".to_owned(),
+            build_dir: build_dir.to_owned(),
+        };
+        portable::plan(Part::Whole, 1, &toolchain, &at)
+    }
+
+    #[test]
+    fn a_missing_variant_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let plan = plan(dir.path());
+        let touch = |path: PathBuf| write(&path, b"not looked at", 0o755).unwrap();
+        let tools_dir = Part::Whole.tools_dir(&plan);
+        Part::Whole.tools().into_iter().for_each(|tool| touch(tools_dir.join(tool)));
+        touch(tools_dir.join("libllama.so"));
+        touch(plan.bin_dir().join("libggml.so"));
+        let backend = |variant: &str| plan.bin_dir().join(portable::backend(variant));
+        let refused = || {
+            let Err(error) = binaries(&plan, Part::Whole) else { panic!("it passes") };
+            assert_eq!(error.code(), codes::GATE_FAILED);
+            error.to_string()
+        };
+        assert!(refused().starts_with("`lib/libggml-base.so` is missing: the build made no `/"));
+        touch(plan.bin_dir().join("libggml-base.so"));
+        for variant in Part::Whole.variants() {
+            assert!(refused().starts_with(&format!("CPU variant `{}` is missing", variant.name)));
+            touch(backend(variant.name));
+        }
+        assert!(refused().contains("not an ELF file"));
+    }
+
+    #[test]
+    fn what_is_written_last_is_searched_for_paths_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let plan = plan(&dir.path().join("build directory"));
+        let tree = Tree { dir: dir.path().join("tree"), debug: dir.path().join("debug") };
+        let text = |name: &str, text: &str| write(&tree.dir.join(name), text.as_bytes(), 0o644).unwrap();
+        let path = format!("{{\"flag\": \"-I{}/include\"}}", plan.build_dir.display());
+        for name in [artefact::BUILD_INFO, artefact::SBOM] {
+            text(artefact::BUILD_INFO, "{}");
+            text(artefact::SBOM, "{}");
+            tree.check_sealed(&plan).unwrap();
+            text(name, &path);
+            let error = tree.check_sealed(&plan).unwrap_err();
+            assert_eq!(error.code(), codes::GATE_FAILED);
+            assert!(error.to_string().contains(&format!("`{name}` names the build directory")), "{error}");
+        }
+    }
 }

@@ -54,6 +54,15 @@ fn what_is_there_is_not_pushed_again() {
 }
 
 #[test]
+fn a_layout_is_named_from_the_working_directory() {
+    let home = Home::new();
+    let v1 = artefacts::v1(home.path());
+    let name = Path::new(v1.dir()).file_name().unwrap().to_str().unwrap();
+    let done = home.run(&["push", "registry.example/a/b:1", "--from", name, "--dry-run"]).succeeds();
+    assert!(done.printed.contains(&v1.index().digest.to_string()), "{}", done.printed);
+}
+
+#[test]
 fn what_was_signed_stays_signed_when_it_is_pushed_again() {
     let (home, registry) = (Home::new(), RealRegistry::start());
     let (keys, v1) = (home.keys("signer"), artefacts::v1(home.path()));

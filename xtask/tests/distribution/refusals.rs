@@ -78,3 +78,14 @@ fn a_wrong_key_or_mirror_is_named() {
     home.run(&mirror).fails(codes::REFERENCE_INVALID, "is not a mirror");
     home.assert_nothing_installed();
 }
+
+#[test]
+fn package_replaces_nothing_but_a_layout() {
+    let home = Home::new();
+    fs::create_dir(home.file("docs")).unwrap();
+    fs::write(home.file("docs/notes.md"), "years of work").unwrap();
+    // Even a dry run says so: nobody should compile first.
+    let done = home.run(&["package", "--out", "docs", "--dry-run"]);
+    done.fails(codes::MANIFEST_INVALID, "is there and is no layout").saying("--out");
+    assert!(fs::exists(home.file("docs/notes.md")).unwrap());
+}

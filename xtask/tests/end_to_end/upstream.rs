@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use host::variants::{AARCH64, Table, X86_64};
+use llama_build::portable::VARIANTS;
 
 /// A file of the pristine tree.
 fn source(path: &str) -> String {
@@ -60,6 +61,11 @@ fn our_table_of_variants_is_upstreams() {
     let x86 = r#"if (GGML_SYSTEM_ARCH STREQUAL "x86")"#;
     let arm = r#"elseif(GGML_SYSTEM_ARCH STREQUAL "ARM")"#;
     assert_eq!(declared(all_variants, x86, arm), ours(&X86_64));
+    // And what a portable build is made of.
+    if cfg!(target_arch = "x86_64") {
+        let built: Vec<_> = VARIANTS.iter().map(|variant| (variant.name, variant.features.to_vec())).collect();
+        assert_eq!(built, declared(all_variants, x86, arm));
+    }
     let linux = r#"if (CMAKE_SYSTEM_NAME MATCHES "Linux")"#;
     let all_arm = all_variants.split_once(arm).unwrap().1;
     assert_eq!(declared(all_arm, linux, "elseif"), ours(&AARCH64));
