@@ -121,6 +121,8 @@ pub fn run_lines(command: &mut Command, timeout: Duration, mut on_line: impl FnM
         }
     };
     let mut peak_rss_bytes = 0;
+    // A tool that only says its version is not waited for longer than it takes.
+    let mut pause = POLL / 10;
     loop {
         while let Ok(line) = lines.try_recv() {
             keep(line);
@@ -137,7 +139,8 @@ pub fn run_lines(command: &mut Command, timeout: Duration, mut on_line: impl FnM
             end(&mut child);
             return Err(failed(&name, &format!("it ran longer than {} s and was ended", timeout.as_secs())));
         }
-        thread::sleep(POLL);
+        thread::sleep(pause);
+        pause = (pause * 2).min(POLL);
     }
     // What the child itself wrote is in the pipes. What it left behind could keep them open for ever: it is ended, while
     // the child still holds its process id, and what has left the group is not waited for.
