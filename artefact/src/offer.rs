@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use build_info::BuildId;
+use build_info::{BuildId, BuildInfo};
 use diagnostic::{Error, Result, codes};
 use oci::{Digest, Manifest, Platform};
 
@@ -87,6 +87,22 @@ impl Offer {
             uncompressed_size: uncompressed
                 .map_err(|_| refused(annotation::UNCOMPRESSED_SIZE, "is not a number of bytes"))?,
         })
+    }
+
+    /// Whether what was unpacked is what was offered.
+    ///
+    /// # Errors
+    /// [`codes::ARCHIVE_INVALID`] when it is a build with another id.
+    pub fn check(&self, info: &BuildInfo) -> Result<()> {
+        match info.id() {
+            Ok(id) if id == self.build_id => Ok(()),
+            found => {
+                let found = found.map_or_else(|_| "has no id".to_owned(), |id| format!("is `{id}`"));
+                let message =
+                    format!("the artefact is refused: it promises `{}`, but its build {found}", self.build_id);
+                Err(Error::new(codes::ARCHIVE_INVALID, message))
+            }
+        }
     }
 }
 

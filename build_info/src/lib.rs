@@ -38,7 +38,7 @@ pub use atomic::write_atomic;
 pub use id::{BuildId, BuildKind, content_digest};
 pub use info::{Blas, BlasFigures, BuildInfo, Patch, Rates};
 pub use jiff::Timestamp;
-pub use origin::Origin;
+pub use origin::{Arrival, Origin};
 pub use text::{HostFingerprint, Malformed, Sha256Digest};
 pub use tuning::{ClassTuning, Figure, ModelClass, PhaseTuning, Trial, Tuning};
 

@@ -19,14 +19,27 @@ const FORMAT: Format =
 pub struct Origin {
     /// Counts breaking changes of this format.
     pub schema_version: u32,
+    /// Every name under which these bytes were installed, each once; the last installation is last.
+    pub arrivals: Vec<Arrival>,
+    /// Keys of later versions.
+    #[serde(flatten)]
+    pub extra: Extra,
+}
+
+/// An installation under one name.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(expecting = "an object")]
+pub struct Arrival {
     /// The name by which it was asked for, such as `ghcr.io/owner/name:1.0`.
     pub reference: String,
     /// What that name stood for then: `sha256:` and the digest of an image index or manifest.
     pub digest: String,
-    /// The manifest of the build itself.
+    /// The manifest whose files were compared with those of the build.
     pub manifest: String,
     /// Who vouches for it: the id of the key that signed it, 16 hexadecimal digits. Null when nobody does.
     pub signed_by: Option<String>,
+    /// Whether it was built on this machine, because the name could not be reached.
+    pub built_here: bool,
     /// When it was installed (RFC 3339).
     pub date: Timestamp,
     /// Keys of later versions.

@@ -44,6 +44,7 @@ codes! {
     NO_PLATFORM = 36 "oci::no_platform" "an artefact has no build for this platform";
     UNSIGNED = 37 "oci::unsigned" "an artefact has no signature by a key that is trusted here";
     NOT_REPRODUCIBLE = 38 "package::not_reproducible" "two builds of the same source differ";
+    KEY_UNUSABLE = 39 "sign::key_unusable" "a signing key is not one of minisign's, or its password is missing or wrong";
     NO_SUCH_BUILD = 40 "store::no_such_build" "no installed build has this id";
     BUILD_ACTIVE = 41 "store::build_active" "the build is the active one";
     BUILD_CORRUPT = 42 "store::build_corrupt" "an installed build, its `build_info.json` or its tuning is damaged";

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use diagnostic::{Error, Result, codes};
 use process::interrupt;
-use tar::EntryType;
+use tar::{EntryType, PaxExtensions};
 
 use crate::layout::{BLOBS, INDEX, MARKER, check_marker, read_error};
 use crate::model::printable;
@@ -67,7 +67,7 @@ impl Archive {
         let mut tar = tar::Archive::new(reader());
         for (count, entry) in tar.entries_with_seek().map_err(|error| damaged(&error))?.raw(true).enumerate() {
             interrupt::check()?;
-            let entry = entry.map_err(|error| damaged(&error))?;
+            let mut entry = entry.map_err(|error| damaged(&error))?;
             if count == ENTRIES_LIMIT {
                 return Err(invalid(format!("it has more than {ENTRIES_LIMIT} entries")));
             }
@@ -78,6 +78,19 @@ impl Archive {
                 || kind.is_pax_local_extensions();
             if is_extension && entry.size() > EXTENSION_LIMIT {
                 return Err(invalid(format!("it has an extended header of {} bytes", entry.size())));
+            }
+            // Both would let the second reading find other entries than this one, behind these bounds.
+            if kind.is_gnu_sparse() {
+                return Err(invalid("it has a sparse file".to_owned()));
+            }
+            if kind.is_pax_global_extensions() || kind.is_pax_local_extensions() {
+                let mut records = Vec::new();
+                entry.read_to_end(&mut records).map_err(|error| damaged(&error))?;
+                for record in PaxExtensions::new(&records) {
+                    if record.map_err(|error| damaged(&error))?.key_bytes() == b"size" {
+                        return Err(invalid("an extended header in it gives a file another size".to_owned()));
+                    }
+                }
             }
         }
         let mut entries = HashMap::new();

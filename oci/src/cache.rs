@@ -79,6 +79,30 @@ impl Cache {
         }
     }
 
+    /// Forgets everything but what is being downloaded now.
+    ///
+    /// # Errors
+    /// Something is there and cannot be removed.
+    pub fn sweep(&self) -> Result<()> {
+        let blobs = self.root.join(BLOBS);
+        for entry in fs::read_dir(&blobs).map_err(|error| Error::io("cannot read", &blobs, error))? {
+            let path = entry.map_err(|error| Error::io("cannot read", &blobs, error))?.path();
+            let swept = File::open(&path).and_then(|file| match file.try_lock() {
+                // Held until it is gone, so that nobody begins to add to what is going.
+                Ok(()) => fs::remove_file(&path),
+                Err(TryLockError::WouldBlock) => Ok(()),
+                Err(TryLockError::Error(error)) => Err(error),
+            });
+            match swept {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(Error::io("cannot remove", &path, error));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
     /// Fails early when what is missing of these blobs does not fit on the disk.
     pub(crate) fn check_space(&self, blobs: &[Descriptor]) -> Result<()> {
         let missing: u64 = blobs.iter().filter(|blob| !self.has(blob)).map(|blob| self.missing(blob)).sum();

@@ -2,6 +2,7 @@
 //!
 //! Here, and nowhere else in this crate, the environment is read: it says where the two keep their files.
 
+use std::collections::HashMap;
 use std::env;
 use std::fmt;
 use std::fs::File;
@@ -10,6 +11,8 @@ use std::path::{Path, PathBuf};
 
 use diagnostic::{Error, Result, codes};
 use docker_credential::{CredentialRetrievalError, DockerCredential, get_credential_from_reader};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use crate::model::printable;
 
@@ -45,12 +48,13 @@ impl fmt::Debug for Credentials {
 }
 
 impl Credentials {
-    /// The credentials that are stored for a registry in these files, the first that has some.
+    /// The credentials that are stored for a repository of a registry in these files, the first that has some. In a file,
+    /// those for the repository count before those for what is above it, down to the host.
     ///
     /// # Errors
     /// [`codes::REGISTRY_REFUSED`] when a file or an entry is damaged, a credential helper fails, or the entry is of a kind
     /// that only docker can use. That nothing is stored is no error.
-    pub fn find(host: &str, files: &[PathBuf]) -> Result<Credentials> {
+    pub fn find(host: &str, repository: &str, files: &[PathBuf]) -> Result<Credentials> {
         for file in files {
             let content = match read(file) {
                 Ok(content) => content,
@@ -59,8 +63,8 @@ impl Credentials {
                 }
                 Err(error) => return Err(Error::io("cannot read credentials from", file, error)),
             };
-            for key in keys(host) {
-                match get_credential_from_reader(&*content, key) {
+            for key in keys(host, repository, &content) {
+                match get_credential_from_reader(&*content, &key) {
                     Ok(DockerCredential::UsernamePassword(username, password)) => {
                         return Ok(Credentials::Basic { username, password });
                     }
@@ -95,12 +99,27 @@ pub(crate) fn files() -> Vec<PathBuf> {
     podman.into_iter().chain([docker.map(|dir| dir.join("config.json"))]).flatten().collect()
 }
 
-/// Docker keeps its own registry under an address of the past.
-fn keys(host: &str) -> Vec<&str> {
-    match host {
-        "docker.io" | "index.docker.io" | "registry-1.docker.io" => vec!["https://index.docker.io/v1/", "docker.io"],
-        _ => vec![host],
+/// Under which names a file may keep what we need: as podman does, `host/owner/name`, `host/owner`, `host`. Of those with a
+/// repository only the ones that the file lists: a credential helper knows none, and need not be started for each.
+fn keys(host: &str, repository: &str, content: &[u8]) -> Vec<String> {
+    #[derive(Deserialize)]
+    struct Listed {
+        #[serde(default)]
+        auths: Option<HashMap<String, IgnoredAny>>,
     }
+    // A damaged file is reported by whoever reads it for good.
+    let listed = serde_json::from_slice(content).ok().and_then(|Listed { auths }| auths).unwrap_or_default();
+    // Docker keeps its own registry under an address of the past.
+    let (name, hosts) = match host {
+        "docker.io" | "index.docker.io" | "registry-1.docker.io" => {
+            ("docker.io", vec!["https://index.docker.io/v1/", "docker.io"])
+        }
+        _ => (host, vec![host]),
+    };
+    let whole = format!("{name}/{repository}");
+    let longest_first = std::iter::successors(Some(whole.as_str()), |key| key.rsplit_once('/').map(|(above, _)| above));
+    let namespaced = longest_first.filter(|key| key.len() > name.len() && listed.contains_key(*key));
+    namespaced.chain(hosts).map(str::to_owned).collect()
 }
 
 fn read(file: &Path) -> io::Result<Vec<u8>> {

@@ -13,6 +13,7 @@ mod auth;
 mod http;
 mod upload;
 
+use std::collections::HashSet;
 use std::future::Future;
 use std::pin::pin;
 use std::str::FromStr;
@@ -202,17 +203,19 @@ impl Registry {
         }))
     }
 
-    /// What refers to a digest, by the referrers API or the fallback tag. Nothing is filtered: the list behind the tag often
-    /// tells no or another artefact type than the manifest itself.
+    /// What refers to a digest, by the referrers API and the fallback tag: where the API is there, what older tools pushed or
+    /// copied may still be behind the tag alone. Nothing is filtered: the list behind the tag often tells no or another
+    /// artefact type than the manifest itself.
     ///
     /// # Errors
     /// As [`Registry::manifest`]; that there is nothing is no error.
     pub(crate) fn referrers(&self, subject: &Digest) -> Result<Vec<Descriptor>> {
-        match self.referrers_by_api(subject)? {
-            Some(found) if !found.is_empty() => Ok(found),
-            // Where the API is there but empty, copies made by older tools still have the tag.
-            _ => Ok(self.fallback_index(subject, Scope::Pull)?.map_or_else(Vec::new, |index| index.manifests)),
-        }
+        let mut found = self.referrers_by_api(subject)?.unwrap_or_default();
+        let tagged = self.fallback_index(subject, Scope::Pull)?.map_or_else(Vec::new, |index| index.manifests);
+        found.extend(tagged);
+        let mut seen = HashSet::new();
+        found.retain(|one| seen.insert(one.digest));
+        Ok(found)
     }
 
     /// What the referrers API says; nothing when the registry has none.
@@ -234,7 +237,7 @@ impl Registry {
                     return Ok(None);
                 }
                 let response = self.expect(response, &what, &[StatusCode::OK]).await?;
-                let link = http::next_link(&response);
+                let link = self.next_page(&response, &what)?;
                 Ok(Some((http::body(response, MANIFEST_LIMIT, &what).await?, link)))
             }))?;
             let Some((bytes, link)) = page else { return Ok(None) };

@@ -94,11 +94,12 @@ impl Writer<'_> {
     /// syncs, renames, flips `current`.
     ///
     /// The id comes from `info` and the content: the same files give the same id. If that build is already installed and
-    /// intact, it only gets the new `info` and is activated; if it is damaged, it is replaced.
+    /// intact, it only gets the new `info` and is activated; if it is damaged, it is replaced. Where it came from is
+    /// forgotten unless its files stay.
     ///
     /// # Errors
-    /// The staged files cannot be a build ([`codes::GATE_FAILED`]), a tool does not run ([`codes::SMOKE_FAILED`]), the
-    /// disk is full, or we were interrupted. The active build stays as it was and the staged files are removed.
+    /// The staged files cannot be a build, or another build has the same id ([`codes::GATE_FAILED`]), a tool does not run
+    /// ([`codes::SMOKE_FAILED`]), the disk is full, or we were interrupted. The active build stays as it was and the staged files are removed.
     pub fn commit(&self, staging: Staging, info: BuildInfo, smoke: &SmokePlan) -> Result<Receipt> {
         let digests = digests(staging.path())?;
         every_tool_is_tried(&digests, smoke)?;
@@ -113,6 +114,8 @@ impl Writer<'_> {
             seal(&staging, &BuildInfo { digests, ..info })?;
             // The last chance to leave without a trace.
             interrupt::check()?;
+            // Before, so that who vouched for other files never vouches for these.
+            self.forget_origin(&plan.id)?;
             publish(self.store, staging, &plan)?;
         }
         let activation = self.activate(&plan.id)?;
@@ -162,7 +165,14 @@ fn plan(store: &Store, info: &BuildInfo, digests: &BTreeMap<String, Sha256Digest
         Outcome::Added
     } else {
         match store.ensure_intact(&id) {
-            Ok(()) => Outcome::AlreadyInstalled,
+            Ok(()) if store.info(&id)?.digests == *digests => Outcome::AlreadyInstalled,
+            // An id has only 32 bits of the content: whoever tries long enough finds other files for it.
+            Ok(()) => {
+                let message = format!("a build with the id `{id}` is installed, and its files are others than these");
+                return Err(Error::new(codes::GATE_FAILED, message).hint(format!(
+                    "one of the two was made to look like the other; take the installed one away with `cargo xtask uninstall {id}`"
+                )));
+            }
             // Ours to keep: a newer program wrote it, an interrupt ends us, an unreadable disk is not repaired by writing.
             Err(error) if error.code() != codes::BUILD_CORRUPT => return Err(error),
             Err(_) => Outcome::Repaired,

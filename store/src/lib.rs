@@ -18,7 +18,7 @@
 //! **Writers** take turns: [`Store::lock`] gives a [`Writer`], and only a writer can [`stage`](Writer::stage) and
 //! [`commit`](Writer::commit) a build, [`use_build`](Writer::use_build), [`rollback`](Writer::rollback),
 //! [`uninstall`](Writer::uninstall), [`record_tuning`](Writer::record_tuning) or
-//! [`record_origin`](Writer::record_origin). Each change becomes visible by one
+//! [`record_arrival`](Writer::record_arrival). Each change becomes visible by one
 //! rename, and what was written is synced before it. A writer that is killed leaves at most hidden entries, which the
 //! next writer sweeps.
 //!

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::ErrorKind;
 
-use build_info::{BuildId, Origin};
+use build_info::{Arrival, BuildId, Origin};
 use diagnostic::{Error, Result};
 
 use crate::{Store, Writer};
@@ -25,23 +25,45 @@ impl Store {
     ///
     /// # Errors
     /// The directory of builds cannot be read.
-    pub fn installed_from(&self, reference: &str) -> Result<Option<(BuildId, Origin)>> {
+    pub fn installed_from(&self, reference: &str) -> Result<Option<(BuildId, Arrival)>> {
         // A damaged origin costs a download, not the command.
-        let origin = |id: BuildId| Some((self.origin(&id).ok()??, id));
-        let found = self.ids()?.into_iter().filter_map(origin).filter(|(origin, _)| origin.reference == reference);
-        Ok(found.max_by_key(|(origin, _)| origin.date).map(|(origin, id)| (id, origin)))
+        let arrivals = |id: BuildId| {
+            let arrivals = self.origin(&id).ok().flatten().map_or_else(Vec::new, |origin| origin.arrivals);
+            arrivals.into_iter().map(move |arrival| (id.clone(), arrival))
+        };
+        let found = self.ids()?.into_iter().flat_map(arrivals).filter(|(_, arrival)| arrival.reference == reference);
+        Ok(found.max_by_key(|(_, arrival)| arrival.date))
     }
 }
 
 impl Writer<'_> {
-    /// Stores where a build came from, in place of what was stored before.
+    /// Stores that a build was installed under a name, in place of what was stored for that name before. What was stored
+    /// for other names stays: the bytes are the same.
     ///
     /// # Errors
     /// The file cannot be written.
-    pub fn record_origin(&self, id: &BuildId, origin: &Origin) -> Result<()> {
+    pub fn record_arrival(&self, id: &BuildId, arrival: Arrival) -> Result<()> {
         let path = self.store.origin_path(id);
         let directory = path.parent().expect("an origin lies in the directory of all");
         fs::create_dir_all(directory).map_err(|error| Error::io("cannot create", directory, error))?;
+        // A damaged one is of no use to anybody.
+        let known = self.store.origin(id).ok().flatten();
+        let mut origin = known.unwrap_or_else(|| Origin {
+            schema_version: Origin::SCHEMA_VERSION,
+            arrivals: Vec::new(),
+            extra: Default::default(),
+        });
+        origin.arrivals.retain(|known| known.reference != arrival.reference);
+        origin.arrivals.push(arrival);
         origin.write(&path)
+    }
+
+    /// Forgets where a build came from.
+    pub(crate) fn forget_origin(&self, id: &BuildId) -> Result<()> {
+        let path = self.store.origin_path(id);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::io("cannot remove", &path, error)),
+            _ => Ok(()),
+        }
     }
 }

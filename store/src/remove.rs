@@ -34,11 +34,8 @@ impl Writer<'_> {
         let path = self.store.build(&id);
         let size_bytes = tree::size(&path);
         discard(self.store, &id).map_err(|error| Error::io("cannot remove", &path, error))?;
-        let origin = self.store.origin_path(&id);
-        match fs::remove_file(&origin) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::io("cannot remove", &origin, error)),
-            _ => Ok(Removed { id, size_bytes }),
-        }
+        self.forget_origin(&id)?;
+        Ok(Removed { id, size_bytes })
     }
 }
 

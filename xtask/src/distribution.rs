@@ -6,6 +6,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use artefact::signature::{self, PublicKey, Verified};
+use build_info::Arrival;
 use clap::Args;
 use diagnostic::{Error, Result, codes};
 use oci::{Access, Credentials, Limits, Mirror, Reference, Resolved, Source};
@@ -87,9 +88,19 @@ pub(crate) fn wanted(argument: Option<&str>) -> Result<Wanted> {
     let (text, named_by) = match (argument, environment) {
         (Some(text), _) => (text.to_owned(), NamedBy::Argument),
         (None, Some(text)) => (text, NamedBy::Environment),
-        (None, None) => (published()?.artefact, NamedBy::Repository),
+        (None, None) => (published()?.pinned(), NamedBy::Repository),
     };
     Ok(Wanted { reference: text.parse()?, named_by })
+}
+
+impl Published {
+    /// The reference, which demands the digest once that is known: a tag can be moved.
+    fn pinned(self) -> String {
+        match self.digest {
+            Some(digest) => format!("{}@{digest}", self.artefact),
+            None => self.artefact,
+        }
+    }
 }
 
 /// Whether signatures are asked for.
@@ -111,12 +122,24 @@ pub(crate) enum Vouched {
     BuiltHere,
 }
 
+impl Trust {
+    /// Whether what was installed then would be installed today. A key that was removed since counts no more.
+    pub(crate) fn accepts(&self, arrival: &Arrival) -> bool {
+        match self {
+            Trust::Keys(keys) => {
+                let signed_by = arrival.signed_by.as_deref();
+                arrival.built_here || keys.iter().any(|key| signed_by == Some(key.id().to_string().as_str()))
+            }
+            Trust::Unsigned | Trust::BuiltHere => true,
+        }
+    }
+}
+
 impl Vouched {
-    /// The id of the key that signed, for files: 16 hexadecimal digits.
+    /// The id of the key that signed: 16 hexadecimal digits.
     pub(crate) fn key(&self) -> Option<String> {
         match self {
-            // Shown to people in backticks.
-            Vouched::Signed(verified) => Some(verified.key.to_string().replace('`', "")),
+            Vouched::Signed(verified) => Some(verified.key.to_string()),
             Vouched::Nobody | Vouched::BuiltHere => None,
         }
     }
@@ -170,14 +193,52 @@ pub(crate) fn vouch(source: &Source, resolved: &Resolved, trust: &Trust) -> Resu
         subjects.push(resolved.descriptor.digest);
     }
     for subject in subjects {
-        let referrers = source.referrers(&subject)?;
-        let mut read = |descriptor: &oci::Descriptor, limit: u64| match oci::is_manifest(&descriptor.media_type) {
-            true => source.manifest(descriptor).map(|(_, bytes)| bytes),
-            false => source.blob(descriptor, limit),
-        };
-        candidates.extend(signature::candidates(&subject, &referrers, &mut read)?);
+        candidates.extend(signature::candidates_of(source, &subject)?);
     }
     signature::verify(&format!("`{}`", resolved.reference), &candidates, keys).map(Vouched::Signed).map_err(|error| {
         if keys.is_empty() { error.hint("no key is trusted here yet: name one with `--key FILE`") } else { error }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn arrival(signed_by: Option<String>, built_here: bool) -> Arrival {
+        Arrival {
+            reference: "registry.example/owner/name:1".to_owned(),
+            digest: String::new(),
+            manifest: String::new(),
+            signed_by,
+            built_here,
+            date: build_info::now(),
+            extra: Default::default(),
+        }
+    }
+
+    #[test]
+    fn what_was_installed_counts_only_as_long_as_it_is_trusted() {
+        let pair = signature::KeyPair::generate(None).unwrap();
+        let key = PublicKey::parse(&pair.public, "the key").unwrap();
+        let signed = arrival(Some(key.id().to_string()), false);
+        let keys = Trust::Keys(vec![key]);
+        assert!(keys.accepts(&signed));
+        assert!(keys.accepts(&arrival(None, true)));
+        assert!(!keys.accepts(&arrival(None, false)));
+        assert!(!keys.accepts(&arrival(Some("0123456789ABCDEF".to_owned()), false)));
+        assert!(!Trust::Keys(Vec::new()).accepts(&signed));
+        assert!(Trust::Unsigned.accepts(&arrival(None, false)));
+    }
+
+    #[test]
+    fn the_repository_demands_the_digest_that_it_names() {
+        let artefact = "registry.example/owner/name:1".to_owned();
+        let digest = format!("sha256:{}", "a".repeat(64));
+        let demanded = |digest: Option<String>| {
+            let reference: Reference = Published { artefact: artefact.clone(), digest }.pinned().parse().unwrap();
+            reference.digest().map(|digest| digest.to_string())
+        };
+        assert_eq!(demanded(None), None);
+        assert_eq!(demanded(Some(digest.clone())), Some(digest));
+    }
 }

@@ -1,7 +1,7 @@
 //! Keys in minisign's file formats.
 
 use std::fmt;
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
@@ -51,14 +51,14 @@ impl PublicKey {
     /// Reads a key from the text of a `.pub` file, or from its second line alone; `what` names it in errors.
     ///
     /// # Errors
-    /// [`codes::UNSIGNED`] when it is no minisign public key.
+    /// [`codes::KEY_UNUSABLE`] when it is no minisign public key.
     pub fn parse(text: &str, what: &str) -> Result<PublicKey> {
         let line = text.lines().find(|line| !line.starts_with(COMMENT)).unwrap_or_default().trim();
         let parsed = minisign_verify::PublicKey::from_base64(line).ok();
         let id = Base64::decode_to_vec(line, None).ok().and_then(|binary| id(&binary));
         match (parsed, id) {
             (Some(key), Some(id)) => Ok(PublicKey { key, id }),
-            _ => Err(Error::new(codes::UNSIGNED, format!("{what} is not a minisign public key"))),
+            _ => Err(Error::new(codes::KEY_UNUSABLE, format!("{what} is not a minisign public key"))),
         }
     }
 
@@ -95,9 +95,9 @@ impl SecretKey {
     /// Reads a key from the text of a secret key file. `password` is asked only when the key is encrypted.
     ///
     /// # Errors
-    /// [`codes::UNSIGNED`]: it is no minisign secret key, or the password is wrong; what `password` fails with.
+    /// [`codes::KEY_UNUSABLE`]: it is no minisign secret key, or the password is wrong; what `password` fails with.
     pub fn parse(text: &str, password: impl FnOnce() -> Result<String>) -> Result<SecretKey> {
-        let not_a_key = || Error::new(codes::UNSIGNED, "the secret key is not one of minisign's");
+        let not_a_key = || Error::new(codes::KEY_UNUSABLE, "the secret key is not one of minisign's");
         let line = text.lines().nth(1).ok_or_else(not_a_key)?;
         let binary = Base64::decode_to_vec(line, None).map_err(|_| not_a_key())?;
         let boxed = minisign::SecretKeyBox::from(text.to_owned());
@@ -106,7 +106,7 @@ impl SecretKey {
             Some([0, 0]) => boxed.into_unencrypted_secret_key().map(SecretKey).map_err(|_| not_a_key()),
             Some(b"Sc") => boxed.into_secret_key(Some(password()?)).map(SecretKey).map_err(|error| {
                 Error::new(
-                    codes::UNSIGNED,
+                    codes::KEY_UNUSABLE,
                     format!("the secret key cannot be used: {}", lower_case(&error.to_string())),
                 )
             }),
@@ -122,12 +122,29 @@ impl SecretKey {
         SecretKey::parse(&text(path)?, password).map_err(|error| error.context(format!("`{}`", path.display())))
     }
 
+    /// The key that checks what this one signs.
+    ///
+    /// # Errors
+    /// The key does not work.
+    pub fn public(&self) -> Result<PublicKey> {
+        let text = minisign::PublicKey::from_secret_key(&self.0).and_then(|key| key.to_box());
+        let text = text.map_err(|error| {
+            Error::new(
+                codes::KEY_UNUSABLE,
+                format!("the secret key has no public one: {}", lower_case(&error.to_string())),
+            )
+        })?;
+        PublicKey::parse(&text.into_string(), "the public key")
+    }
+
     pub(super) fn sign(&self, message: &[u8], trusted_comment: &str) -> Result<String> {
         let signature =
             minisign::sign(None, &self.0, message, Some(trusted_comment), Some("signature of a Caravan artefact"));
         match signature {
             Ok(signature) => Ok(signature.into_string()),
-            Err(error) => Err(Error::new(codes::UNSIGNED, format!("cannot sign: {}", lower_case(&error.to_string())))),
+            Err(error) => {
+                Err(Error::new(codes::KEY_UNUSABLE, format!("cannot sign: {}", lower_case(&error.to_string()))))
+            }
         }
     }
 }
@@ -160,7 +177,7 @@ impl KeyPair {
         };
         let texts = pair.and_then(|pair| Ok((pair.sk.to_box(Some(comment))?, pair.pk.to_box()?)));
         let (secret, public) = texts.map_err(|error| {
-            Error::new(codes::UNSIGNED, format!("cannot make a key: {}", lower_case(&error.to_string())))
+            Error::new(codes::KEY_UNUSABLE, format!("cannot make a key: {}", lower_case(&error.to_string())))
         })?;
         Ok(KeyPair { secret: secret.into_string(), public: public.into_string() })
     }
@@ -168,15 +185,25 @@ impl KeyPair {
     /// Writes the pair into two new files; only the owner may read the secret one.
     ///
     /// # Errors
-    /// A file is there already, or cannot be written.
+    /// A file is there already, or cannot be written. Then neither is left: a secret key without its public one is of no
+    /// use, and would lie about.
     pub fn write(&self, secret: &Path, public: &Path) -> Result<()> {
-        for (path, text, mode) in [(secret, &self.secret, 0o600), (public, &self.public, 0o644)] {
-            let fail = |error| Error::io("cannot write", path, error);
-            let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path).map_err(fail)?;
-            file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(fail)?;
-        }
-        Ok(())
+        create(secret, &self.secret, 0o600)?;
+        create(public, &self.public, 0o644).inspect_err(|_| {
+            let _ = fs::remove_file(secret);
+        })
     }
+}
+
+/// Writes a file that must not be there yet; a part of it is not left.
+fn create(path: &Path, text: &str, mode: u32) -> Result<()> {
+    let fail = |error| Error::io("cannot write", path, error);
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path).map_err(fail)?;
+    let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
+    written.map_err(|error| {
+        let _ = fs::remove_file(path);
+        fail(error)
+    })
 }
 
 /// The text of a small file.

@@ -148,8 +148,7 @@ fn an_image_says_what_is_inside() {
           "platform": {
             "architecture": "amd64",
             "os": "linux"
-          },
-          "artifactType": "application/vnd.caravan.llama.cpp.v1"
+          }
         }
       ],
       "annotations": {

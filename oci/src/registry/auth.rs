@@ -122,7 +122,7 @@ impl Registry {
             return Ok(true);
         }
         let credentials = match &self.credentials {
-            Credentials::Stored => Credentials::find(&self.host, &credentials::files())?,
+            Credentials::Stored => Credentials::find(&self.host, &self.repository, &credentials::files())?,
             given => given.clone(),
         };
         let proof = match challenge(challenges) {

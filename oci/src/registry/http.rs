@@ -169,6 +169,26 @@ impl Registry {
         Url::parse(&format!("{}://{}/", scheme(&self.host), self.host)).is_ok_and(|own| own.origin() == url.origin())
     }
 
+    /// The address of the next page of a list: `Link: <...>; rel="next"`; nothing when this is the last.
+    ///
+    /// What we say about us goes there, so it must be the registry's own, and the registry itself must have named it. Anything
+    /// else is an error: a list that silently ends early could lack a signature.
+    pub(super) fn next_page(&self, response: &Response, what: &str) -> Result<Option<String>, Failure> {
+        let Some(text) = text_header(response, LINK) else { return Ok(None) };
+        let link = text.trim().strip_prefix('<').and_then(|rest| rest.split_once('>'));
+        if link.is_some_and(|(_, rest)| !rest.contains("next")) {
+            return Ok(None);
+        }
+        let url = link.and_then(|(address, _)| response.url().join(address).ok());
+        match url.filter(|url| self.is_ours(response) && self.is_own(url)) {
+            Some(url) => Ok(Some(url.into())),
+            None => {
+                let message = format!("{what}: registry `{}` continues them elsewhere", self.host);
+                Err(Error::new(codes::REGISTRY_FAILED, message).into())
+            }
+        }
+    }
+
     /// The client for uploads: how long nothing moves is watched elsewhere.
     pub(super) fn uploads(&self) -> Result<&Client> {
         match self.uploads.get() {
@@ -223,14 +243,6 @@ pub(crate) async fn body(mut response: Response, limit: u64, what: &str) -> Resu
 
 pub(crate) fn text_header(response: &Response, name: impl AsHeaderName) -> Option<String> {
     Some(response.headers().get(name)?.to_str().ok()?.to_owned())
-}
-
-/// The address of the next page of a list, when it is on the same host: `Link: <...>; rel="next"`.
-pub(super) fn next_link(response: &Response) -> Option<String> {
-    let text = text_header(response, LINK)?;
-    let (address, rest) = text.trim().strip_prefix('<')?.split_once('>')?;
-    let url = response.url().join(address).ok().filter(|_| rest.contains("next"))?;
-    (url.origin() == response.url().origin()).then(|| url.into())
 }
 
 /// What a registry says about a failure: its first message, or nothing.

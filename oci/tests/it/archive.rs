@@ -138,3 +138,32 @@ fn extended_headers_and_counts_are_bounded() {
     });
     assert_snapshot!(refused(&path), @"layout archive `a.tar` is refused: it has more than 100000 entries");
 }
+
+/// A record of an extended header; its length counts itself.
+fn record(key: &str, value: &str) -> String {
+    let rest = format!(" {key}={value}\n");
+    let length = (1..100).find(|length| length.to_string().len() + rest.len() == *length).unwrap();
+    format!("{length}{rest}")
+}
+
+#[test]
+fn an_extended_header_cannot_move_what_follows() {
+    let dir = tempfile::tempdir().unwrap();
+    for kind in [EntryType::XHeader, EntryType::XGlobalHeader] {
+        let extended = |records: &str| {
+            archive(dir.path(), |tar| {
+                tar.append(&header(kind, "x", records.len() as u64), records.as_bytes()).unwrap();
+                tar.append(&header(EntryType::Regular, "other", 3), &b"abc"[..]).unwrap();
+            })
+        };
+        // What other tools write does no harm.
+        Archive::open(&extended(&(record("mtime", "1.5") + &record("path", "another")))).unwrap();
+        let path = extended(&(record("mtime", "1.5") + &record("size", "0")));
+        assert!(refused(&path).ends_with("an extended header in it gives a file another size"));
+        assert!(refused(&extended("nonsense\n")).contains("it is damaged"));
+    }
+    let path = archive(dir.path(), |tar| {
+        tar.append(&header(EntryType::GNUSparse, "x", 0), &b""[..]).unwrap();
+    });
+    assert_snapshot!(refused(&path), @"layout archive `a.tar` is refused: it has a sparse file");
+}

@@ -222,6 +222,43 @@ fn what_we_say_to_the_registry_is_not_said_to_where_it_redirects() {
 }
 
 #[test]
+fn a_list_that_is_continued_elsewhere_is_refused_and_told_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let artefact = artefact(dir.path());
+    let registry = RealRegistry::with_password();
+    push_as(&artefact, &reference(&registry.host), basic(PASSWORD)).unwrap();
+    let subject = artefact.index.digest;
+    let listed = |link: &str| {
+        let head = "HTTP/1.1 200 OK\r\ncontent-type: application/vnd.oci.image.index.v1+json";
+        let body = r#"{"schemaVersion":2,"manifests":[]}"#.to_owned();
+        Fault::Answer(format!("{head}\r\nlink: <{link}>; rel=\"next\""), body)
+    };
+    let refused = |proxy: &Proxy| {
+        // So that there are credentials to be told.
+        let source = source_as(&proxy.host, basic(PASSWORD));
+        source.resolve(&amd64()).unwrap();
+        let error = source.referrers(&subject).unwrap_err();
+        assert_eq!(error.code(), codes::REGISTRY_FAILED);
+        assert!(error.to_string().ends_with("continues them elsewhere"), "{error}");
+    };
+    // The registry itself names another host.
+    let storage = Proxy::start("127.0.0.1:1", vec![]);
+    let proxy = Proxy::start(&registry.host, vec![]);
+    proxy.add(rule("/referrers/", 1, listed(&format!("http://{}/more", storage.host))));
+    refused(&proxy);
+    assert!(storage.seen("").is_empty());
+    // The storage that it redirects to continues there, or sends us back.
+    for link in ["/more".to_owned(), format!("http://{}/v2/more", proxy.host)] {
+        let to = format!("307 Temporary Redirect\r\nlocation: http://{}/list", storage.host);
+        proxy.add(rule("/referrers/", 1, status(&to)));
+        storage.add(rule("/list", 1, listed(&link)));
+        refused(&proxy);
+    }
+    assert!(storage.seen("").iter().all(|seen| seen.header("authorization").is_none()));
+    assert!(storage.seen("/more").is_empty() && proxy.seen("/more").is_empty());
+}
+
+#[test]
 fn a_redirect_to_plain_http_elsewhere_is_not_followed() {
     let dir = tempfile::tempdir().unwrap();
     let proxy = Proxy::start("127.0.0.1:1", vec![]);

@@ -29,14 +29,14 @@ fn the_first_file_that_knows_the_registry_counts() {
     let docker = file(dir.path(), "config.json", &format!(r#"{{"auths":{{"ghcr.io":{{"auth":"{AUTH}"}}}}}}"#));
     let missing = dir.path().join("missing.json");
     let files = [missing, podman, docker];
-    assert_eq!(Credentials::find("ghcr.io", &files).unwrap(), basic(PASSWORD));
+    assert_eq!(Credentials::find("ghcr.io", REPOSITORY, &files).unwrap(), basic(PASSWORD));
     assert_eq!(
-        Credentials::find("other.example", &files).unwrap(),
+        Credentials::find("other.example", REPOSITORY, &files).unwrap(),
         Credentials::Basic { username: "a".to_owned(), password: "b".to_owned() }
     );
-    assert_eq!(Credentials::find("unknown.example", &files).unwrap(), Credentials::Anonymous);
-    assert_eq!(Credentials::find("ghcr.io", &[]).unwrap(), Credentials::Anonymous);
-    let debug = format!("{:?}", Credentials::find("ghcr.io", &files).unwrap());
+    assert_eq!(Credentials::find("unknown.example", REPOSITORY, &files).unwrap(), Credentials::Anonymous);
+    assert_eq!(Credentials::find("ghcr.io", REPOSITORY, &[]).unwrap(), Credentials::Anonymous);
+    let debug = format!("{:?}", Credentials::find("ghcr.io", REPOSITORY, &files).unwrap());
     assert!(!debug.contains("s3cret"), "{debug}");
 }
 
@@ -46,8 +46,29 @@ fn dockers_own_registry_is_found_under_its_old_address() {
     let old = format!(r#"{{"auths":{{"https://index.docker.io/v1/":{{"auth":"{AUTH}"}}}}}}"#);
     let files = [file(dir.path(), "config.json", &old)];
     for host in ["docker.io", "index.docker.io"] {
-        assert_eq!(Credentials::find(host, &files).unwrap(), basic(PASSWORD));
+        assert_eq!(Credentials::find(host, REPOSITORY, &files).unwrap(), basic(PASSWORD));
     }
+}
+
+#[test]
+fn what_is_stored_for_the_repository_counts_before_what_is_stored_for_the_host() {
+    let dir = tempfile::tempdir().unwrap();
+    // `a:b`, `c:d` and `e:f`.
+    let auths = r#"{"auths":{"ghcr.io":{"auth":"YTpi"},"ghcr.io/owner":{"auth":"Yzpk"},"ghcr.io/owner/deep/name":{"auth":"ZTpm"}}}"#;
+    let podman = [file(dir.path(), "auth.json", auths)];
+    let found = |repository: &str| match Credentials::find("ghcr.io", repository, &podman).unwrap() {
+        Credentials::Basic { username, .. } => username,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(found("owner/deep/name"), "e");
+    assert_eq!(found("owner/deep/other"), "c");
+    assert_eq!(found("owner/name"), "c");
+    assert_eq!(found("owners/name"), "a");
+    let hub = r#"{"auths":{"docker.io/owner":{"auth":"YTpi"},"https://index.docker.io/v1/":{"auth":"Yzpk"}}}"#;
+    let hub = [file(dir.path(), "hub.json", hub)];
+    let a = Credentials::Basic { username: "a".to_owned(), password: "b".to_owned() };
+    assert_eq!(Credentials::find("index.docker.io", "owner/name", &hub).unwrap(), a);
+    assert_ne!(Credentials::find("index.docker.io", "other/name", &hub).unwrap(), a);
 }
 
 #[test]
@@ -55,7 +76,7 @@ fn what_is_damaged_is_reported() {
     let dir = tempfile::tempdir().unwrap();
     let refused = |content: &str| {
         let files = [file(dir.path(), "config.json", content)];
-        let error = Credentials::find("ghcr.io", &files).unwrap_err();
+        let error = Credentials::find("ghcr.io", REPOSITORY, &files).unwrap_err();
         assert_eq!(error.code(), codes::REGISTRY_REFUSED);
         error.to_string().replace(dir.path().to_str().unwrap(), "DIR")
     };

@@ -415,6 +415,25 @@ fn referrers_come_from_the_fallback_tag_or_the_api() {
 }
 
 #[test]
+fn referrers_of_the_api_and_of_the_fallback_tag_are_joined() {
+    let case = case();
+    let subject = case.artefact.index.digest;
+    let tagged = case.artefact.signature.clone();
+    let listed = Index::new(vec![case.artefact.manifest.clone(), tagged.clone()]);
+    let json = "HTTP/1.1 200 OK\r\ncontent-type: application/vnd.oci.image.index.v1+json".to_owned();
+    for (api, expected) in [
+        (listed, vec![case.artefact.manifest.digest, tagged.digest]),
+        (Index::new(vec![case.artefact.manifest.clone()]), vec![case.artefact.manifest.digest, tagged.digest]),
+        (Index::new(vec![]), vec![tagged.digest]),
+    ] {
+        let body = String::from_utf8(api.to_json()).unwrap();
+        case.proxy.add(rule(format!("/referrers/{subject}"), 1, Fault::Answer(json.clone(), body)));
+        let found = source(&case.proxy.host).referrers(&subject).unwrap();
+        assert_eq!(found.iter().map(|one| one.digest).collect::<Vec<_>>(), expected);
+    }
+}
+
+#[test]
 fn a_registry_that_fails_is_not_taken_for_one_without_referrers() {
     let case = case();
     for (head, code) in [

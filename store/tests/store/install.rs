@@ -256,3 +256,16 @@ fn information_that_gives_no_id_is_refused() {
     assert_eq!(error.code(), codes::GATE_FAILED);
     insta::assert_snapshot!(error, @"the build has no id: `../0.5.0` is not a llama.cpp version that can be part of a build id");
 }
+
+#[test]
+fn another_build_with_the_same_id_is_refused() {
+    let home = home();
+    // Found by trying: an id has 32 bits of the content, so 2^17 names are enough. The files that `fill` makes count, too.
+    let [first, second] = ["tree56003", "tree111913"];
+    let id = install(&home.store, first);
+    assert_eq!(id.content(), "e8c14c1d");
+    let error = try_install(&writer(&home.store), second).unwrap_err();
+    assert_eq!(error.code(), codes::GATE_FAILED);
+    assert!(error.to_string().contains(&format!("`{id}` is installed")), "{error}");
+    assert_only_works(&home.store, &id, first);
+}

@@ -5,10 +5,10 @@ use std::io::Read;
 use std::time::Instant;
 
 use artefact::{Bounds, Offer};
-use build_info::{BuildId, Origin};
+use build_info::{Arrival, BuildId};
 use clap::Args;
 use diagnostic::{Error, Result, codes};
-use oci::{Cache, LayoutReference, Platform, Reference, Resolved, Source};
+use oci::{Cache, Digest, LayoutReference, Platform, Reference, Resolved, Source};
 use store::{Activation, Store, Writer};
 
 use crate::commands::package;
@@ -81,33 +81,27 @@ impl Flags {
         if self.dry_run {
             return ui::print(plan.to_string());
         }
-        let store = workspace::store();
-        if is_remote(&plan.wanted.reference) {
-            if !plan.update && use_installed(&store, &plan.wanted.reference.to_string(), start)? {
-                return Ok(());
-            }
-            if plan.offline {
-                let reference = &plan.wanted.reference;
-                return Err(Error::new(
-                    codes::REGISTRY_FAILED,
-                    format!("`{reference}` is not installed, and only the network has it"),
-                )
-                .hint("leave out `--offline`, or name a layout: `oci:DIR` or `oci-archive:FILE`"));
+        let (store, reference) = (workspace::store(), &plan.wanted.reference);
+        let trust = self.access.trust()?;
+        if is_remote(reference) && !plan.update {
+            match installed(&store, reference)? {
+                Some((id, arrival)) if trust.accepts(&arrival) => return use_installed(&store, &id, start),
+                found if plan.offline => return Err(offline(reference, found.as_ref())),
+                _ => {}
             }
         }
-        let trust = self.access.trust()?;
         let mut access = self.access.access()?;
         if plan.may_build && plan.wanted.named_by == NamedBy::Repository {
             // There is another way: it is not worth waiting long for this one.
             access.limits.attempts = 3;
         }
-        let source = Source::open(&plan.wanted.reference, &access)?;
-        match source.resolve(&Platform::current()) {
-            Ok(resolved) => install(&store, &source, &resolved, &trust, start),
+        let source = Source::open(reference, &access)?;
+        let resolved = source.resolve(&Platform::current());
+        match resolved.and_then(|resolved| install(&store, reference, &source, &resolved, &trust, start)) {
             Err(error) if plan.may_build && falls_back(&plan.wanted, &error) => {
-                build_and_install(&store, &plan.wanted, &error, start)
+                build_and_install(&store, reference, &error, start)
             }
-            Err(error) => Err(error),
+            done => done,
         }
     }
 }
@@ -122,15 +116,30 @@ fn falls_back(wanted: &Wanted, error: &Error) -> bool {
     wanted.named_by == NamedBy::Repository && unreachable.contains(&error.code())
 }
 
-/// Activates the build that was installed from this reference, when it is there and whole.
-fn use_installed(store: &Store, reference: &str, start: Instant) -> Result<bool> {
-    let Some((id, _)) = store.installed_from(reference)? else { return Ok(false) };
-    if !is_whole(store, &id) {
-        return Ok(false);
-    }
-    activate(store, &id)?;
+/// The build that was installed from this reference, when it is there and whole.
+fn installed(store: &Store, reference: &Reference) -> Result<Option<(BuildId, Arrival)>> {
+    Ok(store.installed_from(&reference.to_string())?.filter(|(id, _)| is_whole(store, id)))
+}
+
+/// Why there is nothing to be done without the network.
+fn offline(reference: &Reference, found: Option<&(BuildId, Arrival)>) -> Error {
+    let Some((id, arrival)) = found else {
+        let message = format!("`{reference}` is not installed, and only the network has it");
+        return Error::new(codes::REGISTRY_FAILED, message)
+            .hint("leave out `--offline`, or name a layout: `oci:DIR` or `oci-archive:FILE`");
+    };
+    let who = match &arrival.signed_by {
+        Some(key) => format!("signed by the key `{key}`, which is not trusted here"),
+        None => "not signed".to_owned(),
+    };
+    Error::new(codes::UNSIGNED, format!("`{reference}` is installed as `{id}`, but was {who}"))
+        .hint("leave out `--offline` to look for a signature, name a key with `--key FILE`, or take it with `--allow-unsigned`")
+}
+
+fn use_installed(store: &Store, id: &BuildId, start: Instant) -> Result<()> {
+    activate(store, id)?;
     ui::note(format!("finished  in {} ms; `--update` looks for a newer one", start.elapsed().as_millis()));
-    Ok(true)
+    Ok(())
 }
 
 fn activate(store: &Store, id: &BuildId) -> Result<()> {
@@ -143,54 +152,61 @@ fn activate(store: &Store, id: &BuildId) -> Result<()> {
     Ok(())
 }
 
-/// Builds the portable kind here and installs it from the layout.
-fn build_and_install(store: &Store, wanted: &Wanted, why: &Error, start: Instant) -> Result<()> {
+/// Builds the portable kind here and installs it from the layout, under the name that was asked for.
+fn build_and_install(store: &Store, wanted: &Reference, why: &Error, start: Instant) -> Result<()> {
     ui::note(format!(
         "fallback  {why}: building the same artefact here, which takes 10 to 20 minutes (`--no-build` refuses)"
     ));
     let index = package::build_here(package::jobs(None))?;
-    if let Some(published) = distribution::published()?.digest {
-        let built = index.digest.to_string();
-        if built == published {
-            ui::note("compared  what was built here is what was published");
-        } else {
-            ui::note(format!(
-                "compared  `{}` was published as {published}, what was built here is {built}",
-                wanted.reference
-            ));
-        }
+    if let Some(published) = wanted.digest() {
+        ui::note(format!("compared  {}", comparison(wanted, &published, &index.digest)));
     }
-    let reference = Reference::Layout(LayoutReference { path: package::layout_dir(), tag: None, digest: None });
+    let (path, digest) = (package::layout_dir(), Some(index.digest));
+    let layout = Reference::Layout(LayoutReference { path, tag: None, digest });
     let access = oci::Access { mirror: None, credentials: oci::Credentials::Anonymous, limits: oci::Limits::USUAL };
-    let source = Source::open(&reference, &access)?;
+    let source = Source::open(&layout, &access)?;
     let resolved = source.resolve(&Platform::current())?;
-    install(store, &source, &resolved, &Trust::BuiltHere, start)
+    install(store, wanted, &source, &resolved, &Trust::BuiltHere, start)
 }
 
-/// Downloads, verifies, unpacks, tries, activates.
-fn install(store: &Store, source: &Source, resolved: &Resolved, trust: &Trust, start: Instant) -> Result<()> {
+/// What was published beside what was built.
+fn comparison(wanted: &Reference, published: &Digest, built: &Digest) -> String {
+    if built == published {
+        "what was built here is what was published".to_owned()
+    } else {
+        format!("`{wanted}` is not what was built here: that is {built}")
+    }
+}
+
+/// Downloads, verifies, unpacks, tries, activates; remembers the name that was asked for.
+fn install(
+    store: &Store,
+    wanted: &Reference,
+    source: &Source,
+    resolved: &Resolved,
+    trust: &Trust,
+    start: Instant,
+) -> Result<()> {
     let what = format!("`{}`", resolved.reference);
     let offer = Offer::of(&resolved.manifest, resolved.descriptor.digest, &what)?;
     let vouched = distribution::vouch(source, resolved, trust)?;
     ui::note(format!("verified  {}: {vouched}", short(&resolved.root.digest.to_string())));
     let cache = Cache::open(&store.cache())?;
-    let was_there = is_whole(store, &offer.build_id);
+    let was_there = is_there(store, &offer);
     if !was_there {
         workspace::check_space(store.root(), offer.compressed_size.saturating_add(offer.uncompressed_size))?;
         download(source, resolved, &cache)?;
     }
     let writer = store.lock(ui::waiting("with the store"))?;
     // While we waited for the lock, another process may have installed the same.
-    let activation = if was_there || is_whole(store, &offer.build_id) {
+    let activation = if was_there || is_there(store, &offer) {
         writer.use_build(&offer.build_id.to_string())?
     } else {
         unpack(&writer, source, resolved, &offer, &cache)?
     };
-    // In this order and under the lock: whoever is killed leaves a build without an origin, and the next run comes by here.
-    for blob in resolved.manifest.blobs() {
-        cache.remove(&blob.digest)?;
-    }
-    writer.record_origin(&activation.to, &origin(resolved, &vouched))?;
+    writer.record_arrival(&activation.to, arrival(wanted, resolved, &vouched))?;
+    // What others are downloading meanwhile stays; what killed runs have left goes too.
+    cache.sweep()?;
     drop(writer);
     ui::activated(&activation);
     if was_there {
@@ -200,6 +216,15 @@ fn install(store: &Store, source: &Source, resolved: &Resolved, trust: &Trust, s
         ui::note(format!("finished  in {seconds:.1} s; put {} on your PATH", workspace::short(&store.bin())));
     }
     Ok(())
+}
+
+/// Whether the files of this very manifest are installed. The id alone does not tell: it has 32 bits of their digest, and
+/// who takes the time finds other files for the id of a build that is signed.
+fn is_there(store: &Store, offer: &Offer) -> bool {
+    let manifest = offer.manifest.to_string();
+    let origin = store.origin(&offer.build_id).ok().flatten();
+    let were_compared = origin.is_some_and(|origin| origin.arrivals.iter().any(|known| known.manifest == manifest));
+    were_compared && is_whole(store, &offer.build_id)
 }
 
 fn is_whole(store: &Store, id: &BuildId) -> bool {
@@ -214,7 +239,17 @@ fn unpack(writer: &Writer, source: &Source, resolved: &Resolved, offer: &Offer, 
     }
     let staging = writer.stage()?;
     let mut open = |blob: &oci::Descriptor| Ok(Box::new(cache.open_blob(blob)?) as Box<dyn Read + Send>);
-    let info = artefact::unpack(&resolved.manifest, &mut open, Bounds::of(offer), staging.path())?;
+    let unpacked = artefact::unpack(&resolved.manifest, &mut open, Bounds::of(offer), staging.path());
+    let info = unpacked.and_then(|info| offer.check(&info).map(|()| info)).map_err(|error| {
+        if ![codes::DIGEST_MISMATCH, codes::ARCHIVE_INVALID].contains(&error.code()) {
+            return error;
+        }
+        // The cache knows only the sizes of what it has: a blob that this disk damaged would fail for ever.
+        for blob in resolved.manifest.blobs() {
+            let _ = cache.remove(&blob.digest);
+        }
+        error.hint("what was downloaded is dropped: if this disk has damaged it, running it again helps")
+    })?;
     let smoke = smoke::plan_for(&staging.bin())?;
     Ok(writer.commit(staging, info, &smoke)?.activation)
 }
@@ -235,13 +270,13 @@ fn download(source: &Source, resolved: &Resolved, cache: &Cache) -> Result<()> {
     Ok(())
 }
 
-fn origin(resolved: &Resolved, vouched: &Vouched) -> Origin {
-    Origin {
-        schema_version: Origin::SCHEMA_VERSION,
-        reference: resolved.reference.to_string(),
+fn arrival(wanted: &Reference, resolved: &Resolved, vouched: &Vouched) -> Arrival {
+    Arrival {
+        reference: wanted.to_string(),
         digest: resolved.root.digest.to_string(),
         manifest: resolved.descriptor.digest.to_string(),
         signed_by: vouched.key(),
+        built_here: matches!(vouched, Vouched::BuiltHere),
         date: build_info::now(),
         extra: Default::default(),
     }
@@ -250,4 +285,35 @@ fn origin(resolved: &Resolved, vouched: &Vouched) -> Origin {
 /// Enough of a digest to compare by eye.
 fn short(digest: &str) -> &str {
     digest.get(..19).unwrap_or(digest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reference(digest: Option<&Digest>) -> Reference {
+        let suffix = digest.map(|digest| format!("@{digest}")).unwrap_or_default();
+        format!("registry.example/owner/name:1{suffix}").parse().unwrap()
+    }
+
+    #[test]
+    fn only_what_the_repository_names_and_nobody_delivers_is_built_here() {
+        let falls_back = |named_by, code| {
+            falls_back(&Wanted { reference: reference(None), named_by }, &Error::new(code, "it failed"))
+        };
+        for code in diagnostic::codes::CODES {
+            let is_missing = [codes::REGISTRY_FAILED, codes::REGISTRY_REFUSED, codes::NOT_FOUND].contains(code);
+            assert_eq!(falls_back(NamedBy::Repository, code), is_missing, "{}", code.name);
+            assert!(!falls_back(NamedBy::Argument, code) && !falls_back(NamedBy::Environment, code), "{}", code.name);
+        }
+    }
+
+    #[test]
+    fn what_was_built_is_compared_with_what_was_published() {
+        let [published, other] = [b"published", b"somethin!"].map(|bytes| Digest::of(bytes));
+        let wanted = reference(Some(&published));
+        assert_eq!(comparison(&wanted, &published, &published), "what was built here is what was published");
+        let differs = comparison(&wanted, &published, &other);
+        assert!(differs.contains(&published.to_string()) && differs.contains(&other.to_string()), "{differs}");
+    }
 }

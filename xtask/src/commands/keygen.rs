@@ -20,7 +20,7 @@ pub(crate) struct Flags {
 
 impl Flags {
     pub(crate) fn run(self) -> Result<()> {
-        let password = if self.no_password { None } else { Some(password::ask()?) };
+        let password = if self.no_password { None } else { Some(password::ask_new()?) };
         let mut public = self.file.clone().into_os_string();
         public.push(".pub");
         KeyPair::generate(password)?.write(&self.file, public.as_ref())?;

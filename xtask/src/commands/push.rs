@@ -1,12 +1,13 @@
 //! `push`: an artefact from a layout to a registry, signed.
 
 use std::path::PathBuf;
+use std::slice;
 
 use artefact::Offer;
-use artefact::signature::{self, SecretKey, Statement};
+use artefact::signature::{self, PublicKey, SecretKey, Statement};
 use clap::Args;
 use diagnostic::{Error, Result, codes};
-use oci::{Credentials, Document, Layout, Limits, PushPlan, ReadLayout, Reference, Registry};
+use oci::{Credentials, Digest, Document, Layout, Limits, PushPlan, ReadLayout, Reference, Registry};
 
 use crate::commands::package;
 use crate::password;
@@ -80,10 +81,26 @@ fn sign(layout: &Layout, key: &SecretKey) -> Result<()> {
     };
     let offer = Offer::read(&first, &layout.name())?;
     let statement = Statement { version: &offer.version, date: build_info::now() };
+    let public = key.public()?;
+    let mut signed = 0;
     for subject in &subjects {
-        let text = signature::sign(&subject.digest, &statement, key)?;
-        signature::attach(layout, subject, &text)?;
+        if !is_signed(layout, &subject.digest, &public)? {
+            let text = signature::sign(&subject.digest, &statement, key)?;
+            signature::attach(layout, subject, &text)?;
+            signed += 1;
+        }
     }
-    ui::note(format!("signed    {} and {} manifest(s) in it", root.digest, subjects.len() - 1));
+    ui::note(match signed {
+        0 => format!("signed    {} was signed by this key already", root.digest),
+        _ => format!("signed    {} and {} manifest(s) in it", root.digest, subjects.len() - 1),
+    });
     Ok(())
+}
+
+/// Whether a signature by this key is there: another one would only make the list longer.
+fn is_signed(layout: &Layout, subject: &Digest, key: &PublicKey) -> Result<bool> {
+    let referrers = layout.referrers(subject)?;
+    let candidates =
+        signature::candidates(subject, &referrers, &mut |descriptor, limit| layout.read_blob(descriptor, limit))?;
+    Ok(signature::verify("it", &candidates, slice::from_ref(key)).is_ok())
 }

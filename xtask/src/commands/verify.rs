@@ -51,6 +51,7 @@ impl Flags {
         let tree = dir.path().join("tree");
         fs::create_dir(&tree).map_err(|error| Error::io("cannot create", &tree, error))?;
         let info = artefact::unpack(&resolved.manifest, &mut open, Bounds::of(&offer), &tree)?;
+        offer.check(&info)?;
         if self.json {
             let value = json!({
                 "reference": resolved.reference.to_string(),

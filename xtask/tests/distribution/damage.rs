@@ -45,6 +45,29 @@ fn a_bit_that_flips_on_the_way_is_noticed() {
 }
 
 #[test]
+fn a_download_that_this_disk_damaged_is_dropped_and_the_next_run_works() {
+    let published = Published::new();
+    let (home, layer) = (&published.home, published.v1.layer());
+    let cached = home.store.cache().join("blobs/sha256").join(layer.digest.sha256().to_string());
+    fs::create_dir_all(cached.parent().unwrap()).unwrap();
+    let whole = fs::read(published.v1.layout.blob_path(&layer.digest)).unwrap();
+    let mut flipped = whole.clone();
+    flipped[whole.len() / 2] ^= 1;
+    for wrong in [flipped, vec![1; whole.len()]] {
+        fs::write(&cached, wrong).unwrap();
+        let failed = home.run(&published.install(&[]));
+        // Whoever notices first says it: the decompressor, or the digest.
+        let by_digest = failed.exit == Some(codes::DIGEST_MISMATCH.exit.into());
+        let code = if by_digest { codes::DIGEST_MISMATCH } else { codes::ARCHIVE_INVALID };
+        failed.fails(code, "").saying("running it again helps");
+        home.assert_nothing_installed();
+        assert_eq!(home.cached(), [""; 0]);
+    }
+    home.run(&published.install(&[])).succeeds();
+    home.assert_active(&published.v1);
+}
+
+#[test]
 fn a_flipped_bit_in_a_layout_is_noticed() {
     let home = Home::new();
     let v1 = artefacts::v1(home.path());
@@ -107,6 +130,15 @@ fn an_index_without_our_platform_is_refused() {
 fn what_is_not_an_artefact_of_ours_is_refused() {
     let other = |manifest: &mut Manifest| manifest.artifact_type = Some("application/vnd.example.v1".to_owned());
     refused(other, |entry| entry.artifact_type = None, codes::MANIFEST_INVALID, "is not a Caravan artefact");
+}
+
+#[test]
+fn an_artefact_that_promises_another_build_is_refused() {
+    let other = |manifest: &mut Manifest| {
+        let id = manifest.annotations.get_mut("dev.caravan.build-id").unwrap();
+        id.replace_range(id.len() - 8.., "00000000");
+    };
+    refused(other, |_| {}, codes::ARCHIVE_INVALID, "it promises `portable-0.5.0-0c1e5709-00000000`");
 }
 
 #[test]

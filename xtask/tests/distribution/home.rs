@@ -120,11 +120,17 @@ impl Home {
         String::from_utf8(done.stdout).unwrap().trim().to_owned()
     }
 
-    /// What the store remembers of where a build came from.
+    /// What the store remembers of where a build came from last.
     pub(crate) fn origin(&self, id: &BuildId) -> serde_json::Value {
+        self.origins(id).pop().unwrap()
+    }
+
+    /// What the store remembers of where a build came from, the last name last.
+    pub(crate) fn origins(&self, id: &BuildId) -> Vec<serde_json::Value> {
         let path = self.store.origin_path(id);
         assert_eq!(path, self.store.root().join(format!("origins/{id}.json")));
-        serde_json::from_slice(&fs::read(&path).unwrap()).unwrap()
+        let origin: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        origin["arrivals"].as_array().unwrap().clone()
     }
 }
 

@@ -48,8 +48,40 @@ fn what_is_installed_is_not_asked_for_again() {
     home.run(&published.install_from(&reference, &["--offline"])).succeeds().saying("it was already");
     assert_eq!(proxy.seen("").len(), asked);
     drop((proxy, published.registry));
-    home.run(&["install-fast", &reference]).succeeds().saying("it was already");
+    home.run(&["install-fast", &reference, "--key", &published.keys.public]).succeeds().saying("it was already");
     home.assert_active(&published.v1);
+}
+
+#[test]
+fn the_same_build_by_another_name_is_not_downloaded_and_both_names_are_remembered() {
+    let published = Published::installed();
+    let (home, v1) = (&published.home, &published.v1);
+    let layout = v1.reference();
+    let done = home.run(&["install-fast", &layout, "--allow-unsigned"]).succeeds().saying("nothing is newer");
+    assert!(!done.said.contains("fetched"), "{}", done.said);
+    let names: Vec<_> = home.origins(&v1.id).iter().map(|origin| origin["reference"].clone()).collect();
+    assert_eq!(names, [published.reference.as_str(), &layout]);
+    home.run(&published.install(&["--offline"])).succeeds().saying("it was already");
+}
+
+#[test]
+fn what_other_runs_have_left_is_swept_but_not_what_they_are_at() {
+    let published = Published::new();
+    let home = &published.home;
+    let blobs = home.store.cache().join("blobs/sha256");
+    fs::create_dir_all(&blobs).unwrap();
+    let names = ["a", "b", "c"].map(|digit| digit.repeat(64));
+    let [whole, part, busy] = [names[0].clone(), format!("{}.part", names[1]), format!("{}.part", names[2])];
+    for name in [&whole, &part, &busy] {
+        fs::write(blobs.join(name), "left").unwrap();
+    }
+    let lock = fs::File::open(blobs.join(&busy)).unwrap();
+    lock.lock().unwrap();
+    home.run(&published.install(&[])).succeeds();
+    assert_eq!(home.cached(), [busy]);
+    drop(lock);
+    home.run(&published.install(&["--update"])).succeeds();
+    assert_eq!(home.cached(), [""; 0]);
 }
 
 #[test]

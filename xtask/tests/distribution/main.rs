@@ -7,6 +7,7 @@ mod artefacts;
 mod damage;
 mod ended;
 mod home;
+mod hostile;
 mod install;
 mod push;
 mod refusals;

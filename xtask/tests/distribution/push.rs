@@ -20,21 +20,29 @@ fn a_key_pair_is_for_its_owner_and_never_overwritten() {
     home.run(&["keygen", &keys.secret, "--no-password"]).fails(codes::IO, "file exists");
     assert_eq!(fs::read(&keys.secret).unwrap(), before);
     home.run(&["keygen", "/no/such/dir/key", "--no-password"]).fails(codes::IO, "/no/such/dir/key");
+    // A secret key without its public one is not left behind.
+    let other = home.file("other");
+    fs::write(format!("{other}.pub"), "somebody's").unwrap();
+    home.run(&["keygen", &other, "--no-password"]).fails(codes::IO, "other.pub");
+    assert!(!Path::new(&other).exists());
+    assert_eq!(fs::read(format!("{other}.pub")).unwrap(), b"somebody's");
 }
 
 #[test]
 fn a_key_with_a_password_signs_only_with_it() {
     let (home, registry) = (Home::new(), RealRegistry::start());
     let (key, v1) = (home.file("locked"), artefacts::v1(home.path()));
-    home.run(&["keygen", &key]).fails(codes::UNSIGNED, "no terminal").saying("CARAVAN_SIGN_PASSWORD");
+    home.run(&["keygen", &key]).fails(codes::KEY_UNUSABLE, "no terminal").saying("CARAVAN_SIGN_PASSWORD");
     assert!(!Path::new(&key).exists());
     let with =
         |password: &str, arguments: &[&str]| Done::of(home.command(arguments).env("CARAVAN_SIGN_PASSWORD", password));
+    // An empty variable is as good as none.
+    with("", &["keygen", &key]).fails(codes::KEY_UNUSABLE, "no terminal");
     with("correct", &["keygen", &key]).succeeds();
     let reference = reference(&registry.host);
     let push = ["push", &reference, "--from", v1.dir(), "--sign-key", &key];
-    with("wrong", &push).fails(codes::UNSIGNED, "the secret key cannot be used");
-    home.run(&push).fails(codes::UNSIGNED, "no terminal");
+    with("wrong", &push).fails(codes::KEY_UNUSABLE, "the secret key cannot be used");
+    home.run(&push).fails(codes::KEY_UNUSABLE, "no terminal");
     assert_eq!(registry.get("manifests/stable").0, 404, "nothing was pushed without a signature");
     with("correct", &push).succeeds();
     home.run(&["install-fast", &reference, "--key", &format!("{key}.pub")]).succeeds();
@@ -67,11 +75,22 @@ fn what_was_signed_stays_signed_when_it_is_pushed_again() {
     let (home, registry) = (Home::new(), RealRegistry::start());
     let (keys, v1) = (home.keys("signer"), artefacts::v1(home.path()));
     let reference = reference(&registry.host);
+    let signatures = |digest: &oci::Digest| {
+        let (status, list) = registry.get(&format!("manifests/{}", digest.fallback_tag()));
+        assert_eq!(status, 200);
+        Index::parse(&list, "the list").unwrap().manifests.len()
+    };
     for keys in [Some(&keys), Some(&keys), None] {
         home.push(&v1, &reference, keys).succeeds();
+        assert_eq!(signatures(&v1.index().digest), 1, "a second signature by the same key says nothing new");
     }
     home.run(&["install-fast", &reference, "--key", &keys.public]).succeeds();
     home.assert_active(&v1);
+    // Another key does.
+    let next = home.keys("next");
+    home.push(&v1, &reference, Some(&next)).succeeds();
+    assert_eq!(signatures(&v1.index().digest), 2);
+    home.run(&["verify", &reference, "--key", &next.public]).succeeds();
 }
 
 #[test]
@@ -135,5 +154,5 @@ fn what_cannot_be_pushed_or_signed_is_one_error() {
     // The public key is no secret key.
     let v1 = artefacts::v1(home.path());
     let public = ["push", reference, "--from", v1.dir(), "--sign-key", &keys.public];
-    home.run(&public).fails(codes::UNSIGNED, "not one of minisign's");
+    home.run(&public).fails(codes::KEY_UNUSABLE, "not one of minisign's");
 }

@@ -73,7 +73,7 @@ fn a_wrong_key_or_mirror_is_named() {
     let name = v1.reference();
     fs::write(home.file("text.pub"), "not a key").unwrap();
     home.run(&["install-fast", &name, "--key", "missing.pub"]).fails(codes::IO, "missing.pub");
-    home.run(&["install-fast", &name, "--key", "text.pub"]).fails(codes::UNSIGNED, "is not a minisign public key");
+    home.run(&["install-fast", &name, "--key", "text.pub"]).fails(codes::KEY_UNUSABLE, "is not a minisign public key");
     let mirror = ["install-fast", "registry.example/a:1", "--registry-mirror", "http://mirror.example"];
     home.run(&mirror).fails(codes::REFERENCE_INVALID, "is not a mirror");
     home.assert_nothing_installed();

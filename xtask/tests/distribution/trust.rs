@@ -47,6 +47,61 @@ fn what_nobody_signed_is_refused_unless_a_person_allows_it() {
 }
 
 #[test]
+fn what_was_installed_unsigned_is_not_used_silently() {
+    let (home, registry) = (Home::new(), testkit::registry::RealRegistry::start());
+    let (keys, v1) = (home.keys("signer"), artefacts::v1(home.path()));
+    let reference = reference(&registry.host);
+    home.push(&v1, &reference, None).succeeds();
+    home.run(&["install-fast", &reference, "--allow-unsigned"]).succeeds();
+    let install = ["install-fast", &reference, "--key", &keys.public];
+    let offline = ["install-fast", &reference, "--key", &keys.public, "--offline"];
+    home.run(&install).fails(codes::UNSIGNED, "has no signature");
+    home.run(&offline).fails(codes::UNSIGNED, "but was not signed").saying("--allow-unsigned");
+    home.run(&["install-fast", &reference, "--allow-unsigned", "--offline"]).succeeds().saying("it was already");
+    // Signed since: that is looked up once, and nothing is downloaded.
+    home.push(&v1, &reference, Some(&keys)).succeeds();
+    let done = home.run(&install).succeeds().saying("signed by");
+    assert!(!done.said.contains("fetched"), "{}", done.said);
+    assert_eq!(home.origin(&v1.id)["signed_by"], key_id(&keys));
+    home.run(&offline).succeeds().saying("it was already");
+}
+
+#[test]
+fn what_a_key_signed_is_not_used_after_the_key_is_gone() {
+    let published = Published::installed();
+    let home = &published.home;
+    let name = published.reference.as_str();
+    let why = format!("by the key `{}`, which is not trusted here", key_id(&published.keys));
+    home.run(&["install-fast", name]).fails(codes::UNSIGNED, &why);
+    home.run(&["install-fast", name, "--offline"]).fails(codes::UNSIGNED, &why).saying("--key FILE");
+    home.run(&published.install(&["--offline"])).succeeds().saying("it was already");
+}
+
+#[test]
+fn a_signature_is_credited_only_to_files_that_were_compared_with_it() {
+    let (home, registry) = (Home::new(), testkit::registry::RealRegistry::start());
+    let (keys, v1) = (home.keys("signer"), artefacts::v1(home.path()));
+    let reference = reference(&registry.host);
+    let layout = v1.reference();
+    home.run(&["install-fast", &layout, "--allow-unsigned"]).succeeds();
+    // The same id, but another manifest: its files may be others.
+    let other = |manifest: &mut oci::Manifest| {
+        manifest.annotations.insert("org.example.note".to_owned(), "packed again".to_owned());
+    };
+    v1.change(other, |_| {});
+    home.push(&v1, &reference, Some(&keys)).succeeds();
+    home.run(&["install-fast", &reference, "--key", &keys.public]).succeeds().saying("fetched");
+    let origins = home.origins(&v1.id);
+    assert_eq!(origins.len(), 2);
+    assert!(origins[0]["signed_by"].is_null());
+    assert_eq!(origins[1]["signed_by"], key_id(&keys));
+    assert_eq!(home.builds(), [v1.id.to_string()]);
+    // Now they have been.
+    let again = home.run(&["install-fast", &reference, "--key", &keys.public, "--update"]).succeeds();
+    assert!(!again.said.contains("fetched"), "{}", again.said);
+}
+
+#[test]
 fn what_a_stranger_signed_is_refused_and_the_key_named() {
     let published = Published::new();
     let (home, stranger) = (&published.home, published.home.keys("stranger"));
