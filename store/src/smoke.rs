@@ -3,11 +3,17 @@
 //! A build that compiles can still die on this machine: an instruction that the CPU lacks, a library that is not there,
 //! two copies of a C++ library. Such a build must not become the active one.
 
+use std::num::NonZero;
+use std::panic::resume_unwind;
 use std::path::Path;
 use std::process::Command;
+use std::thread;
 use std::time::Duration;
 
 use diagnostic::{Error, Result, codes};
+
+/// Enough for a dozen tools, also where there are a hundred CPUs.
+const AT_ONCE: usize = 8;
 
 /// How to see that one tool runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,9 +46,17 @@ pub struct SmokePlan {
     pub timeout: Duration,
 }
 
-/// Runs every tool of the build at `root`, with `workdir` as working directory.
+/// Runs every tool of the build at `root`, with `workdir` as working directory; as many at once as there are CPUs, since
+/// saying a version is mostly waiting for libraries to be mapped. Of several failures the first in the plan is told.
 pub(crate) fn run(root: &Path, plan: &SmokePlan, workdir: &Path) -> Result<()> {
-    plan.tools.iter().try_for_each(|smoke| run_one(root, smoke, plan.timeout, workdir))
+    let at_once = thread::available_parallelism().map_or(1, NonZero::get).min(AT_ONCE);
+    plan.tools.chunks(at_once).try_for_each(|tools| {
+        thread::scope(|scope| {
+            let running: Vec<_> =
+                tools.iter().map(|smoke| scope.spawn(|| run_one(root, smoke, plan.timeout, workdir))).collect();
+            running.into_iter().try_for_each(|tool| tool.join().unwrap_or_else(|panic| resume_unwind(panic)))
+        })
+    })
 }
 
 fn run_one(root: &Path, smoke: &Smoke, timeout: Duration, workdir: &Path) -> Result<()> {
