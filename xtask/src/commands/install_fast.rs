@@ -155,7 +155,7 @@ fn activate(store: &Store, id: &BuildId) -> Result<()> {
 /// Builds the portable kind here and installs it from the layout, under the name that was asked for.
 fn build_and_install(store: &Store, wanted: &Reference, why: &Error, start: Instant) -> Result<()> {
     ui::note(format!(
-        "fallback  {why}: building the same artefact here, which takes 10 to 20 minutes (`--no-build` refuses)"
+        "fallback  {why}: building the same artefact here, which takes about 20 minutes on two cores (`--no-build` refuses)"
     ));
     let index = package::build_here(package::jobs(None))?;
     if let Some(published) = wanted.digest() {
