@@ -1,7 +1,8 @@
-//! What tests of several crates share: a real registry, and a proxy before it that misbehaves.
+//! What tests of several crates share: a real registry, a proxy before it that misbehaves, and processes to be killed.
 #![forbid(unsafe_code)]
 #![expect(clippy::unwrap_used, clippy::missing_panics_doc, reason = "helpers of tests fail by panicking")]
 
+pub mod child;
 pub mod proxy;
 pub mod registry;
 

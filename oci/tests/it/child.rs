@@ -3,61 +3,29 @@
 //! The process is this very test program, told to run the one ignored test below.
 
 use std::env;
-use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::Command;
 
 use diagnostic::Result;
 use oci::{Cache, Credentials};
 use process::interrupt;
 use rustix::process::{Resource, Rlimit, setrlimit};
+use testkit::child::Running;
 
 use crate::support;
 
 const ACTION: &str = "CARAVAN_OCI_TEST_ACTION";
 const DIRECTORY: &str = "CARAVAN_OCI_TEST_DIRECTORY";
 
-/// A running action, and the lines that it says.
-pub(crate) struct Running {
-    pub(crate) child: Child,
-    lines: std::io::Lines<BufReader<ChildStdout>>,
-}
-
 /// The command of an action in a directory; see [`act`] for what there is.
 pub(crate) fn command(dir: &Path, action: &str) -> Command {
-    // A write beyond the limit then fails, as on a full disk, instead of ending the process.
-    let mut command = Command::new("sh");
-    command.args(["-c", "trap '' XFSZ; exec \"$@\"", "sh"]).arg(env::current_exe().unwrap());
-    command.args(["--ignored", "--exact", "--nocapture", "child::runs_an_action"]);
+    let mut command = testkit::child::command();
     command.env(ACTION, action).env(DIRECTORY, dir);
     command
 }
 
 pub(crate) fn start(dir: &Path, action: &str) -> Running {
-    start_command(command(dir, action))
-}
-
-pub(crate) fn start_command(mut command: Command) -> Running {
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    Running { child, lines }
-}
-
-impl Running {
-    /// The rest of the next line that has `what`; `None` when the process ends without it.
-    pub(crate) fn wait_for(&mut self, what: &str) -> Option<String> {
-        self.lines.by_ref().map_while(Result::ok).find_map(|line| {
-            // The test harness may have written the name of the test before it on the same line.
-            line.split_once(what).map(|(_, rest)| rest.trim().to_owned())
-        })
-    }
-
-    /// Waits for the end: `ok`, or the error's code and message; `None` when it was killed.
-    pub(crate) fn result(mut self) -> Option<String> {
-        let result = self.wait_for("result:");
-        self.child.wait().unwrap();
-        result
-    }
+    testkit::child::start(&mut command(dir, action))
 }
 
 #[test]

@@ -98,7 +98,7 @@ fn pull_with_helper(registry: &RealRegistry, script: &str) -> String {
     for variable in ["DOCKER_CONFIG", "REGISTRY_AUTH_FILE", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME"] {
         command.env_remove(variable);
     }
-    let result = child::start_command(command).result().unwrap();
+    let result = testkit::child::start(&mut command).result().unwrap();
     result.replace(dir.path().to_str().unwrap(), "DIR").replace(&registry.host, "HOST")
 }
 

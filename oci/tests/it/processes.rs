@@ -22,7 +22,7 @@ fn case(layers: &[usize]) -> (TempDir, Artefact, RealRegistry, Proxy) {
 }
 
 /// Waits until a pull has brought so many bytes.
-fn wait_for(running: &mut child::Running, bytes: u64) {
+fn wait_for(running: &mut testkit::child::Running, bytes: u64) {
     while let Some(line) = running.wait_for("progress:") {
         let done: u64 = line.split(' ').next().unwrap().parse().unwrap();
         if done >= bytes {

@@ -3,25 +3,18 @@
 //! The process is this very test program, told to run the one ignored test below.
 
 use std::env;
-use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, ChildStdout, Command, Stdio};
 
 use diagnostic::Result;
 use process::interrupt;
 use rustix::process::{Resource, Rlimit, setrlimit};
 use store::Store;
+use testkit::child::Running;
 
 use crate::support::*;
 
 const ACTION: &str = "CARAVAN_STORE_TEST_ACTION";
 const ROOT: &str = "CARAVAN_STORE_TEST_ROOT";
-
-/// A running action, and the lines that it says.
-pub(crate) struct Running {
-    pub(crate) child: Child,
-    lines: std::io::Lines<BufReader<ChildStdout>>,
-}
 
 /// Starts an action; see [`act`] for what there is.
 pub(crate) fn start(store: &Store, action: &str) -> Running {
@@ -30,31 +23,8 @@ pub(crate) fn start(store: &Store, action: &str) -> Running {
 
 /// As [`start`], in another working directory.
 pub(crate) fn start_in(directory: &Path, store: &Store, action: &str) -> Running {
-    // A write beyond the limit then fails, as on a full disk, instead of ending the process.
-    let mut command = Command::new("sh");
-    command.args(["-c", "trap '' XFSZ; exec \"$@\"", "sh"]).arg(env::current_exe().unwrap());
-    command.args(["--ignored", "--exact", "--nocapture", "child::runs_an_action"]);
-    command.env(ACTION, action).env(ROOT, store.root()).current_dir(directory);
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    Running { child, lines }
-}
-
-impl Running {
-    /// The rest of the next line that begins with `what`; `None` when the process ends without it.
-    pub(crate) fn wait_for(&mut self, what: &str) -> Option<String> {
-        self.lines.by_ref().map_while(Result::ok).find_map(|line| {
-            // The test harness may have written the name of the test before it on the same line.
-            line.split_once(what).map(|(_, rest)| rest.trim().to_owned())
-        })
-    }
-
-    /// Waits for the end: `ok`, or the name of the error's code; `None` when it was killed.
-    pub(crate) fn result(mut self) -> Option<String> {
-        let result = self.wait_for("result:");
-        self.child.wait().unwrap();
-        result
-    }
+    let mut command = testkit::child::command();
+    testkit::child::start(command.env(ACTION, action).env(ROOT, store.root()).current_dir(directory))
 }
 
 #[test]
