@@ -40,7 +40,7 @@ pub use info::{Blas, BlasFigures, BuildInfo, Patch, Rates};
 pub use jiff::Timestamp;
 pub use origin::{Arrival, Origin};
 pub use text::{HostFingerprint, Malformed, Sha256Digest};
-pub use tuning::{ClassTuning, Figure, ModelClass, PhaseTuning, Trial, Tuning};
+pub use tuning::{ClassTuning, Figure, ModelClass, PhaseTuning, Search, Trial, Tuning};
 
 /// Keys that this version does not know, in the order in which they were read.
 pub type Extra = serde_json::Map<String, serde_json::Value>;

@@ -53,6 +53,31 @@ pub struct ClassTuning {
     /// Other settings that won, by llama.cpp's option name without dashes, such as `repack`.
     #[serde(default)]
     pub settings: BTreeMap<String, serde_json::Value>,
+    /// Variables that won, such as `GLIBC_TUNABLES`.
+    #[serde(default)]
+    pub environment: BTreeMap<String, String>,
+    /// The search that found all this; none when only thread counts were measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub search: Option<Search>,
+    /// Keys of later versions.
+    #[serde(flatten)]
+    pub extra: Extra,
+}
+
+/// How settings were found, and what they brought.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(expecting = "an object")]
+pub struct Search {
+    /// What was to become faster: `no_harm`, `prompt`, `generation` or `balanced`.
+    pub goal: String,
+    /// The build that it started from, with llama.cpp's own settings.
+    pub baseline: BuildId,
+    /// Speed of prompts over the baseline's, measured in turn; above 1 is faster.
+    pub prompt_ratio: f64,
+    /// Speed of generation over the baseline's.
+    pub generation_ratio: f64,
+    /// Whether every knob was tried; otherwise the time ran out.
+    pub complete: bool,
     /// Keys of later versions.
     #[serde(flatten)]
     pub extra: Extra,

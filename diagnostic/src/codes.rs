@@ -55,8 +55,10 @@ codes! {
     MODEL_INVALID = 51 "model::invalid" "a file is not a GGUF model, or is damaged or truncated";
     THREADS_INVALID = 52 "host::threads_invalid" "a thread count is zero or more than this machine can use";
     VARIANT_UNAVAILABLE = 53 "host::variant_unavailable" "a build lacks the CPU variant that is asked for, or this machine cannot run it";
+    MODEL_TOO_LARGE = 54 "model::too_large" "a model does not fit into the memory that this process may take";
     BENCH_FAILED = 60 "measure::bench_failed" "a benchmark run failed";
     PROCESS_FAILED = 61 "process::failed" "a child process could not be started, ran too long or failed";
+    NOT_TUNED = 62 "measure::not_tuned" "nothing is known of how this build runs best on this machine with this class of model";
     CHECK_FAILED = 70 "check::failed" "generated files are stale or a test step failed";
     INTERRUPTED = 130 "interrupted" "stopped by Ctrl-C or SIGTERM; nothing was left half-written";
 }

@@ -9,6 +9,8 @@
 //! 4. [`table::render`] shows a report to a person, [`winner()`] reads the best thread counts off it, [`compare_two`] decides
 //!    whether a costlier build (OpenBLAS) is worth keeping.
 //!
+//! [`tune`] searches for the best settings with the same instruments.
+//!
 //! Below these: [`stats`] (median, spread, outliers), [`ratio`] (how much faster, and how sure), [`bandwidth`] (the
 //! ceiling of generation).
 //!
@@ -21,15 +23,19 @@ pub mod bench;
 pub mod ratio;
 pub mod stats;
 pub mod table;
+pub mod tune;
 
 mod figures;
 #[cfg(test)]
 mod fixtures;
+mod llama_bench;
+mod record;
 mod report;
 mod text;
 mod verdict;
 mod winner;
 
+pub use llama_bench::Test;
 pub use report::{BuildReport, Comparison, Figure, Model, Phase, Report, Run, SCHEMA_VERSION};
 pub use verdict::{GENERATION_LOSS_ALLOWED, MIN_ROUNDS, Side, Verdict, compare_two};
 pub use winner::{Best, Winners, winner};

@@ -6,9 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::bandwidth::Bandwidth;
 use crate::bench::Plan;
-use crate::bench::record::Record;
 use crate::figures;
 use crate::ratio::Ratio;
+use crate::record::Record;
 use crate::stats::Summary;
 use crate::winner::{Winners, winner};
 

@@ -176,7 +176,7 @@ fn or_dash(text: Option<String>) -> String {
 }
 
 /// Right-aligned columns; the line of dashes makes it a Markdown table too.
-fn grid(header: &[String], rows: &[Vec<String>]) -> String {
+pub(crate) fn grid(header: &[String], rows: &[Vec<String>]) -> String {
     let widths: Vec<usize> = (0..header.len())
         .map(|i| rows.iter().map(|row| row[i].chars().count()).chain([header[i].chars().count()]).max().unwrap_or(0))
         .collect();

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use build_info::{BuildId, HostFingerprint};
+use build_info::{BuildId, HostFingerprint, ModelClass};
 
 /// A store, by its root directory (`.local/`). It need not exist yet: the first writer creates it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,6 +63,12 @@ impl Store {
     /// Where the measurements of a build on a host are kept.
     pub fn tuning_path(&self, host: &HostFingerprint, id: &BuildId) -> PathBuf {
         self.root.join("tuning").join(host.as_str()).join(format!("{id}.json"))
+    }
+
+    /// Where everything that was measured in search of the best settings for a class of model on a host is kept.
+    pub fn search_path(&self, host: &HostFingerprint, class: &ModelClass) -> PathBuf {
+        let name = format!("{}-{}.json", class.size(), class.quant());
+        self.root.join("tuning").join(host.as_str()).join("search").join(name)
     }
 
     /// Where it is written down where a build came from.

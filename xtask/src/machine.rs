@@ -43,6 +43,21 @@ pub(crate) fn available_memory(host: &Host) -> Option<u64> {
     known.into_iter().flatten().map(|bytes| bytes.value).min()
 }
 
+/// Whether we may do what only root may.
+pub(crate) fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// Why measuring now is unwise: how much others are running.
+pub(crate) fn busy(host: &Host) -> Option<String> {
+    let text = std::fs::read_to_string("/proc/loadavg").ok()?;
+    let load: f64 = text.split(' ').next()?.parse().ok()?;
+    let cpus = host.topology.logical_cpus.value;
+    // Half a CPU is what a desktop does by itself.
+    (load > 0.5 + 0.1 * cpus as f64)
+        .then(|| format!("the machine is busy: load {load:.1} on {cpus} CPUs in the last minute"))
+}
+
 /// What goes into reports.
 pub(crate) fn description(host: &Host) -> serde_json::Value {
     let mut value = serde_json::to_value(host).expect("a host holds only strings and numbers");

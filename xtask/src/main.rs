@@ -22,6 +22,7 @@ mod proof;
 mod smoke;
 mod source;
 mod trial;
+mod tuning;
 mod ui;
 mod variants;
 mod workspace;

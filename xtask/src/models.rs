@@ -9,13 +9,17 @@ use clap::Args;
 use diagnostic::{Error, Result, codes};
 use gguf::Header;
 use gguf::model::{self, ModelPlan, Quant, Shape};
+use host::Host;
 use process::Lock;
 
 use crate::ui::{self, Progress, Unit};
-use crate::workspace;
+use crate::{machine, workspace};
 
 /// Generated models are the same everywhere.
 pub(crate) const SEED: u64 = 1;
+
+/// What llama.cpp takes for activations and logits: a few hundred MB for a batch of 512 tokens.
+const BUFFERS: u64 = 400_000_000;
 
 /// Which model: shared by every command that runs one.
 #[derive(Debug, Args)]
@@ -61,6 +65,35 @@ impl Model {
         let _lock = Lock::acquire(&dir.join(".lock"), ui::waiting("a model"))?;
         sweep(&dir)?;
         if is_written(plan, &self.path) { Ok(()) } else { write(plan, &self.path) }
+    }
+
+    /// Refuses a model that does not fit into the memory that we may take, before the kernel ends whoever loads it.
+    ///
+    /// Counted are the weights, once (repacked ones take the place of those that were read), the KV cache of `tokens`,
+    /// and [`BUFFERS`]. Nothing is said where the machine does not say what it has.
+    ///
+    /// # Errors
+    /// [`codes::MODEL_TOO_LARGE`], with the sum.
+    pub(crate) fn fits(&self, host: &Host, tokens: u32) -> Result<()> {
+        let Some(available) = machine::available_memory(host) else { return Ok(()) };
+        let cache = self.header.kv_bytes_per_token().unwrap_or(0).saturating_mul(tokens.into());
+        let needed = self.bytes.saturating_add(cache).saturating_add(BUFFERS);
+        if needed <= available {
+            return Ok(());
+        }
+        let gb = |bytes: u64| format!("{:.1} GB", bytes as f64 / 1e9);
+        let message = format!(
+            "model `{}` needs {} (weights {}, KV cache of {tokens} tokens {}, buffers about {}), and {} are available",
+            workspace::short(&self.path),
+            gb(needed),
+            gb(self.bytes),
+            gb(cache),
+            gb(BUFFERS),
+            gb(available),
+        );
+        Err(Error::new(codes::MODEL_TOO_LARGE, message).hint(
+            "take a smaller model or a smaller quantisation, end other programs, or raise the limit of the cgroup",
+        ))
     }
 
     /// Bytes read for one token when `generate` tokens are generated after an empty prompt: weights, and the KV cache at

@@ -2,7 +2,7 @@
 
 use build_info::{
     Blas, BlasFigures, BuildId, BuildInfo, BuildKind, ClassTuning, Extra, Figure, HostFingerprint, ModelClass, Patch,
-    PhaseTuning, Rates, Sha256Digest, Timestamp, Trial, Tuning,
+    PhaseTuning, Rates, Search, Sha256Digest, Timestamp, Trial, Tuning,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::option;
@@ -139,13 +139,26 @@ fn phase() -> impl Strategy<Value = PhaseTuning> {
 fn class_tuning() -> impl Strategy<Value = ClassTuning> {
     let settings =
         btree_map(text(), prop_oneof![any::<i64>().prop_map(Value::from), text().prop_map(Value::from)], 0..3);
-    (date(), any::<bool>(), phase(), phase(), settings, extra()).prop_map(
-        |(date, unstable, generation, prompt, settings, extra)| ClassTuning {
+    let search = (text(), id(), rate(), rate(), any::<bool>(), extra()).prop_map(
+        |(goal, baseline, prompt_ratio, generation_ratio, complete, extra)| Search {
+            goal,
+            baseline,
+            prompt_ratio,
+            generation_ratio,
+            complete,
+            extra,
+        },
+    );
+    let found = (settings, btree_map(text(), text(), 0..2), option::of(search));
+    (date(), any::<bool>(), phase(), phase(), found, extra()).prop_map(
+        |(date, unstable, generation, prompt, (settings, environment, search), extra)| ClassTuning {
             date,
             unstable,
             generation,
             prompt,
             settings,
+            environment,
+            search,
             extra,
         },
     )

@@ -24,6 +24,8 @@ fn measured(threads: u32, tokens_per_second: f64) -> ClassTuning {
         generation: phase(128),
         prompt: phase(512),
         settings: Default::default(),
+        environment: Default::default(),
+        search: None,
         extra: Extra::new(),
     }
 }

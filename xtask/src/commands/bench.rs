@@ -14,7 +14,7 @@ use measure::{Phase, Report, bench, table};
 use store::Store;
 
 use crate::models::{Model, ModelFlags};
-use crate::{machine, measuring, ui, variants, workspace};
+use crate::{machine, measuring, tuning, ui, variants, workspace};
 
 /// Measure installed builds with llama-bench: threads, both phases, spread, read bandwidth
 ///
@@ -42,6 +42,9 @@ pub(crate) struct Flags {
     /// Tokens generated
     #[arg(long, default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..=131_072))]
     generate: u32,
+    /// Also measure each build as `cargo xtask tune` would have it run
+    #[arg(long)]
+    tuned: bool,
     /// Write the raw samples and the machine's description; `-` is standard output
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -56,9 +59,16 @@ impl Flags {
         machine::explicit(&host, &self.threads)?;
         let store = workspace::store();
         let builds = chosen(&store, &self.builds)?;
-        let sides = sides(&store, &builds, &self.variant, &host.cpu)?;
+        let mut sides = sides(&store, &builds, &self.variant, &host.cpu)?;
         let model = self.model.look()?;
-        let plan = plan(&self, &host, sides, &model)?;
+        model.fits(&host, self.prompt.max(self.generate))?;
+        let tunings = if self.tuned { tunings(&store, &host, &builds, &model)? } else { Vec::new() };
+        for (id, tuning) in &tunings {
+            let plain = sides.iter().find(|side| side.label == id.to_string());
+            let tuned = plain.map(|side| tuning::side(side, tuning));
+            sides.extend(tuned);
+        }
+        let plan = plan(&self, &host, sides, &model, &tunings)?;
         if self.dry_run {
             return ui::print(plan.to_string());
         }
@@ -91,6 +101,8 @@ impl Flags {
     fn says_little(&self, host: &Host) -> Option<&'static str> {
         if !self.threads.is_empty() {
             Some("only the thread counts that were asked for were measured")
+        } else if self.tuned {
+            Some("tuned settings were measured too")
         } else if !self.variant.is_empty() || variants::forced().is_some() {
             Some("the CPU variant was forced")
         } else if self.rounds < 3 {
@@ -120,7 +132,7 @@ impl Flags {
 }
 
 /// The builds that were asked for, each once.
-fn chosen(store: &Store, wanted: &[String]) -> Result<Vec<BuildId>> {
+pub(crate) fn chosen(store: &Store, wanted: &[String]) -> Result<Vec<BuildId>> {
     let mut ids = Vec::new();
     for text in wanted {
         match text.as_str() {
@@ -173,15 +185,44 @@ fn sides(store: &Store, builds: &[BuildId], variants: &[String], cpu: &Cpu) -> R
     Ok(sides)
 }
 
-fn plan(flags: &Flags, host: &Host, builds: Vec<bench::Build>, model: &Model) -> Result<bench::Plan> {
-    let threads = if flags.threads.is_empty() {
-        host::threads::sweep(host.budget.cpus, machine::heuristic(host)?.generation)
-    } else {
-        let mut threads = flags.threads.clone();
-        threads.sort_unstable();
-        threads.dedup();
-        threads
+/// The tuning of each build; at least one must have some.
+fn tunings(store: &Store, host: &Host, builds: &[BuildId], model: &Model) -> Result<Vec<(BuildId, ClassTuning)>> {
+    let fingerprint = machine::fingerprint(host);
+    let mut found = Vec::new();
+    let mut missing = None;
+    for id in builds {
+        match tuning::find(store, &fingerprint, id, &model.class) {
+            Ok(tuning) => found.push((id.clone(), tuning)),
+            Err(error) if error.code() == codes::NOT_TUNED => missing = Some(error),
+            Err(error) => return Err(error),
+        }
+    }
+    match missing {
+        Some(error) if found.is_empty() => Err(error),
+        _ => Ok(found),
+    }
+}
+
+fn plan(
+    flags: &Flags,
+    host: &Host,
+    builds: Vec<bench::Build>,
+    model: &Model,
+    tunings: &[(BuildId, ClassTuning)],
+) -> Result<bench::Plan> {
+    let heuristic = machine::heuristic(host)?.generation;
+    let mut threads = match (flags.threads.is_empty(), flags.tuned) {
+        (false, _) => flags.threads.clone(),
+        (true, false) => host::threads::sweep(host.budget.cpus, heuristic),
+        // What is run without tuning, and what with it; the live budget caps both.
+        (true, true) => {
+            let of = |(_, tuning): &(BuildId, ClassTuning)| [tuning.generation.threads, tuning.prompt.threads];
+            let tuned = tunings.iter().flat_map(of).map(|threads| (threads.get() as usize).min(host.budget.cpus));
+            tuned.chain([heuristic]).collect()
+        }
     };
+    threads.sort_unstable();
+    threads.dedup();
     Ok(bench::Plan {
         builds,
         model: model.path.clone(),
@@ -203,6 +244,11 @@ fn remember(store: &Store, host: &Host, builds: &[BuildId], model: &Model, repor
     let baseline = machine::heuristic(host)?.generation;
     let writer = store.lock(ui::waiting("with the store"))?;
     for id in builds {
+        let tuned = tuning::find(store, &fingerprint, id, &model.class);
+        if tuned.is_ok_and(|known| known.search.is_some()) {
+            ui::note(format!("kept      what `cargo xtask tune` has found for {id}, in place of these threads"));
+            continue;
+        }
         if let Some(tuning) = tuning_of(report, &id.to_string(), baseline) {
             writer.record_tuning(&fingerprint, id, model.class.clone(), tuning)?;
         }
@@ -221,6 +267,8 @@ fn tuning_of(report: &Report, label: &str, baseline: usize) -> Option<ClassTunin
         generation: phase_of(report, label, Phase::Generation, winners.generation.threads, baseline)?,
         prompt: phase_of(report, label, Phase::Prompt, winners.prompt.threads, baseline)?,
         settings: Default::default(),
+        environment: Default::default(),
+        search: None,
         extra: Default::default(),
     })
 }

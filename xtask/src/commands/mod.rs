@@ -13,6 +13,7 @@ pub(crate) mod push;
 pub(crate) mod rollback;
 pub(crate) mod show_build;
 pub(crate) mod test;
+pub(crate) mod tune;
 pub(crate) mod uninstall;
 pub(crate) mod use_build;
 pub(crate) mod vendor;

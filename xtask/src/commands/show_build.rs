@@ -11,7 +11,7 @@ use host::variants::{Choice, FORCE};
 use serde_json::json;
 use store::Verification;
 
-use crate::{machine, ui, variants, workspace};
+use crate::{machine, tuning, ui, variants, workspace};
 
 /// Show the active build: how it was made, what was measured, which threads it runs with here
 #[derive(Debug, Args)]
@@ -188,6 +188,12 @@ fn as_text(view: &View) -> String {
             "measured",
             &format!("{class}: {}, {}{mark}", phase("prompt", &tuning.prompt), phase("generation", &tuning.generation)),
         );
+        if let Some(search) = &tuning.search {
+            let settings = tuning::settings(tuning);
+            let settings = if settings.is_empty() { "threads only".to_owned() } else { settings };
+            let speed = format!("prompt {:.2}x, generation {:.2}x", search.prompt_ratio, search.generation_ratio);
+            line("tuned", &format!("{class}: {settings}; {speed} of {} (goal: {})", search.baseline, search.goal));
+        }
     }
     if let Some(found) = &view.verification {
         line("files", if found.is_intact() { "all as installed" } else { "damaged" });

@@ -16,6 +16,8 @@ const QUOTED: usize = 120;
 pub(crate) struct Record {
     pub(crate) n_prompt: u32,
     pub(crate) n_gen: u32,
+    #[serde(default)]
+    pub(crate) n_depth: u32,
     pub(crate) n_threads: usize,
     /// Wall time of each repetition.
     pub(crate) samples_ns: Vec<u64>,
