@@ -115,6 +115,15 @@ impl Part {
     }
 }
 
+/// Whether debug files are made of a build. What is shipped is the same without, and a sixth of the compile time is saved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Debug {
+    /// With line tables, for the backtraces of those who fetch the debug files.
+    Lines,
+    /// Without.
+    None,
+}
+
 /// Where things are, and what the source is.
 #[derive(Debug, Clone)]
 pub struct Locations {
@@ -148,7 +157,7 @@ const ISA_OPTIONS: &[&str] = &[
 ];
 
 /// The plan for a portable build.
-pub fn plan(part: Part, jobs: usize, toolchain: &Hermetic, at: &Locations) -> CompilePlan {
+pub fn plan(part: Part, jobs: usize, debug: Debug, toolchain: &Hermetic, at: &Locations) -> CompilePlan {
     let made_with = format!(
         "zig {}, cmake {}, ninja {}, for {}",
         toolchain.zig.version,
@@ -156,8 +165,7 @@ pub fn plan(part: Part, jobs: usize, toolchain: &Hermetic, at: &Locations) -> Co
         toolchain.ninja.version,
         target()
     );
-    // Line tables are for backtraces of those who fetch the debug files; the code is the same without.
-    let flags = ["-gline-tables-only"].into_iter().chain(isa_flags()).collect::<Vec<_>>().join(" ");
+    let flags = isa_flags().join(" ");
     let on = |text: &str| (text.to_owned(), "ON".to_owned());
     let off = |text: &str| (text.to_owned(), "OFF".to_owned());
     let mut definitions: BTreeMap<String, String> = [
@@ -212,7 +220,12 @@ pub fn plan(part: Part, jobs: usize, toolchain: &Hermetic, at: &Locations) -> Co
         ]
         .map(|(key, value)| (key.to_owned(), value)),
     );
-    let wrappers = at.build_dir.join("toolchain");
+    // Other compilers to CMake, which then builds anew. It is no definition, since build info records those.
+    let (wrappers, debug) = match debug {
+        Debug::Lines => ("toolchain", "-gline-tables-only"),
+        Debug::None => ("toolchain-without-debug", "-g0"),
+    };
+    let wrappers = at.build_dir.join(wrappers);
     CompilePlan {
         kind: "portable".to_owned(),
         project_id: driver::project_id("portable"),
@@ -225,7 +238,7 @@ pub fn plan(part: Part, jobs: usize, toolchain: &Hermetic, at: &Locations) -> Co
         ninja: toolchain.ninja.path.clone(),
         c_compiler: wrappers.join("cc"),
         cxx_compiler: wrappers.join("c++"),
-        wrappers: zig_wrappers(&toolchain.zig.path, &wrappers, at),
+        wrappers: zig_wrappers(&toolchain.zig.path, &wrappers, debug, at),
         jobs,
         definitions,
         required_flags: isa_flags().into_iter().map(str::to_owned).collect(),
@@ -243,7 +256,7 @@ fn isa_flags() -> Vec<&'static str> {
 }
 
 /// zig is one program with sub-commands and CMake wants one path per tool.
-fn zig_wrappers(zig: &Path, dir: &Path, at: &Locations) -> Vec<Wrapper> {
+fn zig_wrappers(zig: &Path, dir: &Path, debug: &str, at: &Locations) -> Vec<Wrapper> {
     let zig = quoted(zig);
     // zig keeps every object that it compiles; below the build directory it goes when that goes.
     let cache = quoted(&at.build_dir.join("zig"));
@@ -251,7 +264,7 @@ fn zig_wrappers(zig: &Path, dir: &Path, at: &Locations) -> Vec<Wrapper> {
     let map = |from: &Path, to: &str| format!("-ffile-prefix-map={}={to}", from.display());
     let maps =
         [map(&at.build_dir.join("build"), "build"), map(&at.source, "llama.cpp")].map(|map| quoted(Path::new(&map)));
-    let compiler = |command: &str| format!("{command} -target {} {}", target(), maps.join(" "));
+    let compiler = |command: &str| format!("{command} -target {} {debug} {}", target(), maps.join(" "));
     [("cc", compiler("cc")), ("c++", compiler("c++")), ("ar", "ar".to_owned()), ("ranlib", "ranlib".to_owned())]
         .map(|(name, command)| Wrapper {
             path: dir.join(name),
@@ -272,7 +285,7 @@ mod tests {
     use super::*;
     use crate::toolchain::Program;
 
-    fn plan_in(dir: &str) -> CompilePlan {
+    fn plan_in(dir: &str, debug: Debug) -> CompilePlan {
         let program = |path: &str, version: &str| Program { path: path.into(), version: version.to_owned() };
         let toolchain = Hermetic {
             zig: program("/tools/it's zig", "0.15.2"),
@@ -286,20 +299,27 @@ mod tests {
             commit: "0123456789abcdef0123456789abcdef01234567".into(),
             build_dir: dir.into(),
         };
-        plan(Part::Whole, 2, &toolchain, &at)
+        plan(Part::Whole, 2, debug, &toolchain, &at)
     }
 
     #[test]
     fn what_build_info_records_is_the_same_wherever_it_is_built() {
-        let [here, there] = ["/t/portable", "/elsewhere/x y"].map(plan_in);
+        let [here, there] = ["/t/portable", "/elsewhere/x y"].map(|dir| plan_in(dir, Debug::Lines));
         assert_eq!(here.cmake_flags(), there.cmake_flags());
         assert_eq!(here.made_with, there.made_with);
         assert_ne!(here.wrappers, there.wrappers);
     }
 
     #[test]
+    fn debug_files_are_no_part_of_what_build_info_records_and_mixed_with_nothing() {
+        let (with, without) = (plan_in("/t", Debug::Lines), plan_in("/t", Debug::None));
+        assert_eq!(with.cmake_flags(), without.cmake_flags());
+        assert_ne!((with.c_compiler, with.cxx_compiler), (without.c_compiler, without.cxx_compiler));
+    }
+
+    #[test]
     fn no_instruction_set_is_left_to_a_default() {
-        let plan = plan_in("/t");
+        let plan = plan_in("/t", Debug::Lines);
         for option in ISA_OPTIONS {
             assert_eq!(plan.definitions[*option], "OFF", "{option}");
         }
@@ -314,14 +334,14 @@ mod tests {
 
     #[test]
     fn compilers_are_scripts_that_map_paths_away() {
-        let plan = plan_in("/a b");
+        let plan = plan_in("/a b", Debug::Lines);
         let cc = plan.wrappers.iter().find(|wrapper| wrapper.path == plan.c_compiler).unwrap();
         let target = target();
         assert_eq!(
             cc.text,
             format!(
                 "#!/bin/sh\nexport ZIG_GLOBAL_CACHE_DIR='/a b/zig' ZIG_LOCAL_CACHE_DIR='/a b/zig'\n\
-                 exec '/tools/it'\\''s zig' cc -target {target} '-ffile-prefix-map=/a b/build=build' \
+                 exec '/tools/it'\\''s zig' cc -target {target} -gline-tables-only '-ffile-prefix-map=/a b/build=build' \
                  '-ffile-prefix-map=/a b/source=llama.cpp' \"$@\"\n"
             )
         );

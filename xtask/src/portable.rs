@@ -12,7 +12,7 @@ use diagnostic::{Error, Result, codes};
 use fetch::vendor::VendorPlan;
 use llama_build::CompilePlan;
 use llama_build::page::{self, Page};
-use llama_build::portable::{self, GLIBC_FLOOR, Locations, Part};
+use llama_build::portable::{self, Debug, GLIBC_FLOOR, Locations, Part};
 use llama_build::toolchain::{self, Hermetic, pypi};
 
 use crate::source::{self, Source};
@@ -55,13 +55,14 @@ pub(crate) struct Compiled {
 pub(crate) struct Place<'a> {
     pub(crate) dir: PathBuf,
     pub(crate) jobs: Option<usize>,
+    pub(crate) debug: Debug,
     pub(crate) environment: &'a [(&'a str, &'a str)],
 }
 
 impl Place<'static> {
     /// The usual one; objects are kept there between runs.
-    pub(crate) fn usual() -> Place<'static> {
-        Place { dir: workspace::llama_target_dir().join("portable"), jobs: None, environment: &[] }
+    pub(crate) fn usual(debug: Debug) -> Place<'static> {
+        Place { dir: workspace::llama_target_dir().join("portable"), jobs: None, debug, environment: &[] }
     }
 }
 
@@ -123,7 +124,7 @@ pub(crate) fn compile(plan: &Plan, part: Part, place: &Place) -> Result<Compiled
         commit: source.commit.clone(),
         build_dir: place.dir.clone(),
     };
-    let compile_plan = portable::plan(part, place.jobs.unwrap_or(plan.jobs), &plan.toolchain, &at);
+    let compile_plan = portable::plan(part, place.jobs.unwrap_or(plan.jobs), place.debug, &plan.toolchain, &at);
     compile::portable(&compile_plan, place.environment)?;
     let zig_licences = pypi::ZIG.licences(&pypi::ZIG.dir(&workspace::tools_dir()));
     let date = format!("{}T00:00:00Z", plan.vendor.pin.date);

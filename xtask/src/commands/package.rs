@@ -9,7 +9,7 @@ use clap::{Args, ValueEnum};
 use diagnostic::{Error, Result, codes};
 use elf::tree_differences;
 use host::Host;
-use llama_build::portable::Part;
+use llama_build::portable::{Debug, Part};
 use oci::Descriptor;
 
 use crate::layout::Target;
@@ -54,6 +54,7 @@ impl Flags {
         let plan = Plan {
             out: Target::new(&self.out.unwrap_or_else(layout_dir))?,
             portable: portable::plan(self.source.as_deref(), page, jobs(self.jobs))?,
+            debug: Debug::Lines,
             check: self.check_reproducible,
         };
         if self.dry_run {
@@ -68,6 +69,7 @@ impl Flags {
 /// What will be built, compared and written.
 struct Plan {
     portable: portable::Plan,
+    debug: Debug,
     out: Target,
     check: Option<Extent>,
 }
@@ -92,7 +94,12 @@ pub(crate) fn jobs(wanted: Option<u16>) -> usize {
 /// Builds the portable kind and packs it into the usual layout, for commands that need one.
 pub(crate) fn build_here(jobs: usize) -> Result<Descriptor> {
     let out = Target::new(&layout_dir())?;
-    run(&Plan { portable: portable::plan(None, PageWish::IfItCanBeFetched, jobs)?, out, check: None })
+    run(&Plan {
+        portable: portable::plan(None, PageWish::IfItCanBeFetched, jobs)?,
+        debug: Debug::None,
+        out,
+        check: None,
+    })
 }
 
 /// Where the layout lies when nobody says otherwise.
@@ -102,7 +109,7 @@ pub(crate) fn layout_dir() -> PathBuf {
 
 fn run(plan: &Plan) -> Result<Descriptor> {
     let _building = compile::lock()?;
-    let place = Place::usual();
+    let place = Place::usual(plan.debug);
     let compiled = portable::compile(&plan.portable, Part::Whole, &place)?;
     let tree = sealed(&compiled, &plan.portable, &place.dir.join("whole"))?;
     ui::note("checked   libraries, glibc, instructions and paths of every file");
@@ -127,7 +134,7 @@ fn sealed(compiled: &Compiled, plan: &portable::Plan, dir: &Path) -> Result<Tree
     Ok(tree)
 }
 
-/// Builds a part again where everything is different that must not matter, and compares.
+/// Builds a part again where everything is different that must not matter, debug information among it, and compares.
 ///
 /// # Errors
 /// [`codes::NOT_REPRODUCIBLE`], naming the first file that differs, and where in it.
@@ -140,7 +147,7 @@ fn compare(plan: &portable::Plan, part: Part, first: &Tree) -> Result<()> {
     // `LANG` would lose to the `LC_ALL` that the driver sets before.
     let environment =
         [("HOME", "/nonexistent"), ("TZ", "Pacific/Chatham"), ("LC_ALL", "tr_TR.UTF-8"), ("USER", "other")];
-    let place = Place { dir: dir.clone(), jobs: Some(plan.jobs() + 1), environment: &environment };
+    let place = Place { dir: dir.clone(), jobs: Some(plan.jobs() + 1), debug: Debug::None, environment: &environment };
     let again = sealed(&portable::compile(plan, part, &place)?, plan, &dir.join("tree"))?;
     same(&first.dir, &again.dir)?;
     fs::remove_dir_all(&dir).map_err(|error| Error::io("cannot remove", &dir, error))?;

@@ -165,7 +165,7 @@ fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use llama_build::portable::Locations;
+    use llama_build::portable::{Debug, Locations};
     use llama_build::toolchain::{Hermetic, Program};
 
     use super::*;
@@ -179,7 +179,7 @@ mod tests {
             commit: "0123456789abcdef0123456789abcdef01234567".to_owned(),
             build_dir: build_dir.to_owned(),
         };
-        portable::plan(Part::Whole, 1, &toolchain, &at)
+        portable::plan(Part::Whole, 1, Debug::Lines, &toolchain, &at)
     }
 
     #[test]
