@@ -6,7 +6,7 @@
 //! 2. [`bench::run`]: runs the plan child by child, builds interleaved, and returns a [`Report`].
 //! 3. [`Report`]: raw samples, the [`Figure`]s and [`Comparison`]s made from them, and what they were measured on; it is
 //!    the JSON that `--json` writes.
-//! 4. [`table::render`] shows a report to a person, [`winner()`] reads the best thread counts off it, [`compare_two`] decides
+//! 4. [`table::render`] shows a report to a person, [`page::render`] does in a browser, [`winner()`] reads the best thread counts off it, [`compare_two`] decides
 //!    whether a costlier build (OpenBLAS) is worth keeping.
 //!
 //! [`tune`] searches for the best settings with the same instruments.
@@ -20,6 +20,7 @@
 
 pub mod bandwidth;
 pub mod bench;
+pub mod page;
 pub mod ratio;
 pub mod stats;
 pub mod table;

@@ -262,8 +262,8 @@ fn an_outcome_reads_well() {
     | kernels |        repack |      0 | 1.50x (1.50 to 1.50) | 0.90x (0.90 to 0.90) |                           kept |
     | threads |       threads |      1 |                    - | 1.20x (1.20 to 1.20) | faster, another choice more so |
     | threads |       threads |      2 |                    - | 1.50x (1.50 to 1.50) |                           kept |
-    | threads | threads-batch |      1 |                0.25x |                    - |                         slower |
-    | threads | threads-batch |      2 |                0.50x |                    - |                         slower |
+    | threads | threads-batch |      1 | 0.25x (0.25 to 0.25) |                    - |                         slower |
+    | threads | threads-batch |      2 | 0.50x (0.50 to 0.50) |                    - |                         slower |
     |    rest |          null |      1 | 1.00x (1.00 to 1.00) | 1.00x (1.00 to 1.00) |                  no difference |
     |    rest |          null |      2 | 1.00x (1.00 to 1.00) | 1.00x (1.00 to 1.00) |                  no difference |
 

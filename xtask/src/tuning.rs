@@ -2,12 +2,27 @@
 
 use std::num::NonZeroU32;
 
-use build_info::{BuildId, ClassTuning, Figure, ModelClass, PhaseTuning, Search, Trial};
+use build_info::{BuildId, ClassTuning, Figure, HostFingerprint, ModelClass, PhaseTuning, Search, Trial};
 use diagnostic::{Error, Result, codes};
 use measure::bench;
 use measure::tune::{Goal, Journal, Outcome, Part, Setup};
 use measure::{Phase, Test};
+use serde::Deserialize;
 use store::Store;
+
+/// A search as it lies in the store: what was measured, and what came of it once it ended.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Kept {
+    pub(crate) journal: Journal,
+    #[serde(default)]
+    pub(crate) outcome: Option<Outcome>,
+}
+
+/// What the last search on this host found for a class of model, if it is known and can be read.
+pub(crate) fn found(store: &Store, host: &HostFingerprint, class: &ModelClass) -> Option<Outcome> {
+    let text = std::fs::read(store.search_path(host, class)).ok()?;
+    serde_json::from_slice::<Kept>(&text).ok()?.outcome
+}
 
 /// What is kept of a search, and of which build; `None` when not both phases were measured.
 pub(crate) fn of(outcome: &Outcome, journal: &Journal) -> Option<(BuildId, ClassTuning)> {
@@ -85,12 +100,7 @@ pub(crate) fn name(goal: Goal) -> &'static str {
 ///
 /// # Errors
 /// [`codes::NOT_TUNED`]: there is none.
-pub(crate) fn find(
-    store: &Store,
-    host: &build_info::HostFingerprint,
-    id: &BuildId,
-    class: &ModelClass,
-) -> Result<ClassTuning> {
+pub(crate) fn find(store: &Store, host: &HostFingerprint, id: &BuildId, class: &ModelClass) -> Result<ClassTuning> {
     let tuning = store.tuning(host, id)?.and_then(|mut tuning| tuning.classes.remove(class));
     tuning.ok_or_else(|| {
         Error::new(codes::NOT_TUNED, format!("`{id}` is not tuned for {class} on this machine"))

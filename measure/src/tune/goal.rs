@@ -131,11 +131,12 @@ impl Goal {
         if wanted.iter().any(is_slower) { Judgement::Slower } else { Judgement::NoDifference }
     }
 
-    /// Whether more rounds could still make it [`Judgement::Faster`].
+    /// Whether more rounds could still make it [`Judgement::Faster`]. Before there are enough to judge, one good round is
+    /// reason enough: on a shared machine a bad one may be somebody else's fault.
     pub(crate) fn is_hopeful(self, speed: &Speed) -> bool {
         self.wanted(speed).iter().any(|ratio| match ratio.pairs {
-            0 | 1 => ratio.estimate > 1.0 - FIRST_ROUND_DOUBT,
-            2..SEARCH_ROUNDS => ratio.estimate > 1.0 - LATER_DOUBT,
+            0 | 1 => true,
+            2..SEARCH_ROUNDS => ratio.high > 1.0 - LATER_DOUBT,
             _ => ratio.estimate >= 1.0 + NOISE_FLOOR,
         })
     }
@@ -153,9 +154,7 @@ impl Goal {
 
 /// Rounds that a candidate gets before anything is concluded from them.
 pub(super) const SEARCH_ROUNDS: usize = 5;
-/// A candidate is dropped after one round when it is this much slower: no noise that we have seen is larger.
-const FIRST_ROUND_DOUBT: f64 = 0.20;
-/// And after two to four rounds when they say, taken together, that it is this much slower.
+/// A candidate is dropped after two rounds, or later, when it was this much slower in every one.
 const LATER_DOUBT: f64 = 0.04;
 
 /// The whole interval above 1, and the estimate above the noise floor.

@@ -21,4 +21,5 @@ pub use sampler::LlamaBench;
 pub use search::{Event, Sampler, Wish, search};
 pub use setup::{Change, Launch, Run, Setup};
 pub use space::{Choice, Knob, Skipped, Space, Stage};
+pub(crate) use text::verdict;
 pub use text::{render, tried};

@@ -126,4 +126,6 @@ pub struct Drift {
     pub phase: Phase,
     /// Speed at the end over speed at the beginning.
     pub speed: f64,
+    /// How far its samples lie apart, all of them: the scaled MAD over the median.
+    pub spread: f64,
 }

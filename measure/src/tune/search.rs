@@ -18,7 +18,7 @@ use super::setup::{Launch, Setup};
 use super::space::{Knob, Space, Stage};
 use crate::llama_bench::Test;
 use crate::report::Phase;
-use crate::stats::median;
+use crate::stats::{Summary, median};
 
 /// Rounds that a candidate gets while it is undecided.
 const MOST_ROUNDS: u32 = 9;
@@ -267,12 +267,8 @@ impl<'a> Search<'a> {
         let rounds = candidate.rounds.len();
         let last = rounds == MOST_ROUNDS as usize;
         let enough = part == Part::Search || rounds >= AGAIN_ROUNDS;
-        if (judgement == Judgement::Faster && enough) || last || (rounds > 1 && !self.wish.goal.is_hopeful(&speed)) {
+        if (judgement == Judgement::Faster && enough) || last || !self.wish.goal.is_hopeful(&speed) {
             return State::Decided(judgement.into());
-        }
-        // One round that is far off may be the machine's fault; two are not.
-        if rounds == 1 && !self.wish.goal.is_hopeful(&speed) {
-            return State::Decided(Verdict::Slower);
         }
         State::Open
     }
@@ -465,7 +461,8 @@ impl<'a> Search<'a> {
                 return None;
             }
             let (first, last) = (median(&all[..DRIFT_SAMPLES])?, median(&all[all.len() - DRIFT_SAMPLES..])?);
-            Some(Drift { phase, speed: crate::text::round(first / last, 4) })
+            let spread = Summary::of(&all)?.spread?;
+            Some(Drift { phase, speed: crate::text::round(first / last, 4), spread })
         };
         PHASES.into_iter().filter_map(of).collect()
     }

@@ -5,8 +5,9 @@ use std::fmt::Write as _;
 use super::goal::{Goal, Speed};
 use super::outcome::{Outcome, Stop, Together, Tried, Verdict};
 use crate::report::Phase;
+use crate::stats::UNSTABLE_SPREAD;
 use crate::table::grid;
-use crate::text::{mebibytes, rate};
+use crate::text::{mebibytes, percent, rate};
 use crate::verdict::times;
 
 /// The machine has changed when the baseline has by more than this.
@@ -62,7 +63,8 @@ fn row(tried: &Tried) -> Vec<String> {
     ]
 }
 
-fn verdict(verdict: &Verdict) -> String {
+/// What became of a choice, in words.
+pub(crate) fn verdict(verdict: &Verdict) -> String {
     match verdict {
         Verdict::Kept => "kept".to_owned(),
         Verdict::Beaten => "faster, another choice more so".to_owned(),
@@ -110,16 +112,24 @@ fn compared(together: &Together) -> Vec<(&'static str, String)> {
 
 fn notes(outcome: &Outcome) -> Vec<String> {
     let mut notes = Vec::new();
-    for drift in outcome.drift.iter().filter(|drift| (drift.speed - 1.0).abs() > DRIFT_SAID) {
+    for drift in &outcome.drift {
         let phase = match drift.phase {
             Phase::Prompt => "prompts",
             Phase::Generation => "generation",
         };
-        notes.push(format!(
-            "the machine drifted: the baseline's {phase} ran {:.2}x as fast at the end as at the beginning; ratios are \
-             within rounds and do not mind",
-            drift.speed
-        ));
+        if (drift.speed - 1.0).abs() > DRIFT_SAID {
+            notes.push(format!(
+                "the machine drifted: the baseline's {phase} ran {:.2}x as fast at the end as at the beginning; ratios \
+                 are within rounds and do not mind",
+                drift.speed
+            ));
+        }
+        if drift.spread > UNSTABLE_SPREAD {
+            notes.push(format!(
+                "the machine is noisy: the baseline's own {phase} varied by {}, so small differences stay unseen",
+                percent(drift.spread)
+            ));
+        }
     }
     match outcome.stopped {
         Some(Stop::Budget) => notes.push("the time ran out: a longer `--budget` goes on from here".to_owned()),

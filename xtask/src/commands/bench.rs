@@ -48,6 +48,9 @@ pub(crate) struct Flags {
     /// Write the raw samples and the machine's description; `-` is standard output
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Write one page with plots: threads and speed, builds side by side, what tuning found
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
     /// Print the plan and stop
     #[arg(long)]
     dry_run: bool,
@@ -72,18 +75,21 @@ impl Flags {
         if self.dry_run {
             return ui::print(plan.to_string());
         }
-        if let Some(dir) = self.json.as_deref().and_then(Path::parent)
-            && !dir.as_os_str().is_empty()
-            && !dir.is_dir()
-        {
-            return Err(Error::new(
-                codes::IO,
-                format!("`{}` is not a directory: the report cannot be written", dir.display()),
-            ));
+        // Before minutes of measuring.
+        for dir in [&self.json, &self.html].into_iter().flatten().filter_map(|path| path.parent()) {
+            if !dir.as_os_str().is_empty() && !dir.is_dir() {
+                let message = format!("`{}` is not a directory: the report cannot be written", dir.display());
+                return Err(Error::new(codes::IO, message));
+            }
         }
         model.ensure()?;
         let report = measuring::run(&plan)?;
         self.show(&report)?;
+        if let Some(path) = &self.html {
+            let outcome = tuning::found(&store, &machine::fingerprint(&host), &model.class);
+            build_info::write_atomic(path, measure::page::render(&report, outcome.as_ref()).as_bytes())?;
+            ui::note(format!("wrote     {}", workspace::short(path)));
+        }
         if report.interrupted {
             return Err(Error::new(
                 codes::INTERRUPTED,

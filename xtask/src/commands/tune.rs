@@ -16,6 +16,7 @@ use store::Store;
 
 use crate::commands::bench::chosen;
 use crate::models::{Model, ModelFlags};
+use crate::tuning::Kept;
 use crate::ui::{Progress, Unit};
 use crate::{machine, tuning, ui, variants, workspace};
 
@@ -97,6 +98,7 @@ impl Flags {
         let _lock = Lock::acquire(&path.with_extension("lock"), ui::waiting("its own search"))?;
         let mut journal = self.journal(&path, &host, &model)?;
         let outcome = self.search(&facts, &model, &path, &mut journal, &host)?;
+        save(&path, &journal, Some(&outcome))?;
         self.show(&outcome, &journal, &host)?;
         if outcome.stopped == Some(Stop::Interrupted) {
             return Err(Error::new(codes::INTERRUPTED, "interrupted; the same command goes on from here"));
@@ -128,7 +130,7 @@ impl Flags {
             return Ok(new);
         }
         let text = fs::read(path).map_err(|error| Error::io("cannot read", path, error))?;
-        match serde_json::from_slice::<Journal>(&text) {
+        match serde_json::from_slice::<Kept>(&text).map(|kept| kept.journal) {
             Ok(old) if old.schema_version == new.schema_version && old.subject == new.subject => Ok(old),
             Ok(_) => {
                 ui::note("anew      the machine, what we may use of it, or the model is another than last time");
@@ -177,8 +179,7 @@ impl Flags {
                     progress.borrow().note(&format!("stage     {name}, {choices} to try"));
                 }
                 Event::Round(journal) => {
-                    let json = serde_json::to_vec(journal).expect("a journal holds only strings and finite numbers");
-                    build_info::write_atomic(path, &json)?;
+                    save(path, journal, None)?;
                 }
                 Event::Tried(tried) => progress.borrow().note(&format!("tried     {}", tune::tried(tried))),
             }
@@ -200,6 +201,12 @@ impl Flags {
             None => ui::print(tune::render(outcome)),
         }
     }
+}
+
+/// Writes everything that is known so far; a run that is killed loses one round at most.
+fn save(path: &Path, journal: &Journal, outcome: Option<&Outcome>) -> Result<()> {
+    let kept = json!({ "journal": journal, "outcome": outcome });
+    build_info::write_atomic(path, kept.to_string().as_bytes())
 }
 
 /// Keeps what was found as the tuning of the build that won.

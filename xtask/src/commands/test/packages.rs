@@ -18,6 +18,7 @@ const PROGRAMS: &[Program] = &[
     Program { name: "docker-registry", package: "docker-registry" },
     Program { name: "skopeo", package: "skopeo" },
     Program { name: "qemu-x86_64", package: "qemu-user" },
+    Program { name: "chromium-headless-shell", package: "chromium-headless-shell" },
 ];
 
 /// Installs what is missing, or says how.
@@ -66,7 +67,7 @@ mod tests {
         std::fs::write(dir.path().join("skopeo"), "").unwrap();
         let path = env::join_paths([dir.path(), "/no/such/dir".as_ref()]).unwrap();
         let error = error(&missing(&path));
-        insta::assert_snapshot!(error, @"system packages: missing are `docker-registry`, `qemu-x86_64`");
-        insta::assert_snapshot!(error.hints()[0], @"as root, on Debian or Ubuntu: `apt-get install -y --no-install-recommends docker-registry qemu-user`");
+        insta::assert_snapshot!(error, @"system packages: missing are `docker-registry`, `qemu-x86_64`, `chromium-headless-shell`");
+        insta::assert_snapshot!(error.hints()[0], @"as root, on Debian or Ubuntu: `apt-get install -y --no-install-recommends docker-registry qemu-user chromium-headless-shell`");
     }
 }
