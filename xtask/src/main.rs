@@ -17,6 +17,7 @@ mod measuring;
 mod models;
 mod openblas;
 mod password;
+mod performance;
 mod portable;
 mod proof;
 mod smoke;

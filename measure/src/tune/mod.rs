@@ -21,5 +21,4 @@ pub use sampler::LlamaBench;
 pub use search::{Event, Sampler, Wish, search};
 pub use setup::{Change, Launch, Run, Setup};
 pub use space::{Choice, Knob, Skipped, Space, Stage};
-pub(crate) use text::verdict;
-pub use text::{render, tried};
+pub use text::{render, tried, verdict};

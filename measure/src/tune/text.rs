@@ -64,7 +64,7 @@ fn row(tried: &Tried) -> Vec<String> {
 }
 
 /// What became of a choice, in words.
-pub(crate) fn verdict(verdict: &Verdict) -> String {
+pub fn verdict(verdict: &Verdict) -> String {
     match verdict {
         Verdict::Kept => "kept".to_owned(),
         Verdict::Beaten => "faster, another choice more so".to_owned(),

@@ -9,7 +9,7 @@ use diagnostic::{CODES, Error, Result, codes};
 
 use crate::cli::Cli;
 use crate::environment::VARIABLES;
-use crate::{ui, workspace};
+use crate::{performance, ui, workspace};
 
 /// Write the generated files under `docs/`
 #[derive(Debug, Args)]
@@ -21,7 +21,7 @@ pub(crate) struct Flags {
 
 impl Flags {
     pub(crate) fn run(self) -> Result<()> {
-        for (path, contents) in generated() {
+        for (path, contents) in generated()? {
             ensure(&workspace::root().join(path), &contents, self.check)?;
         }
         Ok(())
@@ -29,15 +29,16 @@ impl Flags {
 }
 
 /// Every generated file: its path below the root, and what it must hold.
-fn generated() -> Vec<(&'static str, String)> {
-    vec![
+fn generated() -> Result<Vec<(&'static str, String)>> {
+    Ok(vec![
         ("docs/build_info.schema.json", build_info::schema::build_info()),
         ("docs/origin.schema.json", build_info::schema::origin()),
         ("docs/tuning.schema.json", build_info::schema::tuning()),
         ("docs/errors.md", errors()),
         ("docs/environment.md", environment()),
         ("docs/commands.md", commands()),
-    ]
+        ("docs/performance.md", performance()?),
+    ])
 }
 
 fn ensure(path: &Path, contents: &str, check: bool) -> Result<()> {
@@ -66,6 +67,10 @@ fn errors() -> String {
         writeln!(text, "| `{}` | {} | {} |", code.name, code.exit, code.meaning).expect("a String takes any text");
     }
     text
+}
+
+fn performance() -> Result<String> {
+    Ok(format!("{PREAMBLE}{}", performance::page(&workspace::root().join("docs/figures"))?))
 }
 
 fn environment() -> String {

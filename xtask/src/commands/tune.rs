@@ -99,7 +99,7 @@ impl Flags {
         let mut journal = self.journal(&path, &host, &model)?;
         let outcome = self.search(&facts, &model, &path, &mut journal, &host)?;
         save(&path, &journal, Some(&outcome))?;
-        self.show(&outcome, &journal, &host)?;
+        self.show(&outcome, &journal, &host, &model)?;
         if outcome.stopped == Some(Stop::Interrupted) {
             return Err(Error::new(codes::INTERRUPTED, "interrupted; the same command goes on from here"));
         }
@@ -187,9 +187,15 @@ impl Flags {
         })
     }
 
-    fn show(&self, outcome: &Outcome, journal: &Journal, host: &Host) -> Result<()> {
-        let value = json!({ "outcome": outcome, "machine": machine::description(host), "journal": journal });
-        let json = serde_json::to_string_pretty(&value).expect("an outcome holds only strings and finite numbers");
+    fn show(&self, outcome: &Outcome, journal: &Journal, host: &Host, model: &Model) -> Result<()> {
+        let json = json!({
+            "date": build_info::now(),
+            "machine": machine::description(host),
+            "model": model.class,
+            "outcome": outcome,
+            "journal": journal,
+        });
+        let json = json.to_string();
         match &self.json {
             Some(path) if path == Path::new("-") => ui::print(json),
             Some(path) => {

@@ -7,6 +7,7 @@
 mod emulated;
 mod installed;
 mod server;
+mod tuned;
 mod upstream;
 
 use std::fs;
