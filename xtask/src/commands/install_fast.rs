@@ -263,7 +263,8 @@ fn unpack(writer: &Writer, source: &Source, resolved: &Resolved, offer: &Offer, 
         error.hint("what was downloaded is dropped: if this disk has damaged it, running it again helps")
     })?;
     let smoke = smoke::plan_for(&staging.bin())?;
-    Ok(writer.commit(staging, info, &smoke)?.activation)
+    // Unpacking has hashed what it wrote, and compared it with what the build says of itself.
+    Ok(writer.commit_hashed(staging, &info, &smoke)?.activation)
 }
 
 fn download(source: &Source, resolved: &Resolved, cache: &Cache) -> Result<()> {
