@@ -2,7 +2,8 @@
 
 use std::fmt;
 use std::io::{self, BufReader, Read};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::mem::replace;
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread;
 
 use build_info::Sha256Digest;
@@ -37,10 +38,11 @@ pub(super) fn decompress(
     consume: impl FnOnce(&mut dyn Read) -> Result<()>,
 ) -> Result<Digest> {
     let (sender, receiver) = sync_channel(WAITING);
+    let (back, used) = channel();
     let budget = *left;
     thread::scope(|scope| {
-        let producer = scope.spawn(move || produce(source, compression, budget, &sender));
-        let mut pieces = Pieces { receiver, piece: Vec::new(), at: 0, hasher: Sha256::new() };
+        let producer = scope.spawn(move || produce(source, compression, budget, &sender, &used));
+        let mut pieces = Pieces { receiver, back, piece: Vec::new(), at: 0, hasher: Sha256::new() };
         let consumed = consume(&mut pieces);
         let digest = pieces.finish();
         let produced = producer.join().expect("decompression does not panic");
@@ -90,6 +92,7 @@ fn produce(
     compression: Compression,
     budget: u64,
     sender: &SyncSender<Vec<u8>>,
+    used: &Receiver<Vec<u8>>,
 ) -> Result<u64, Failure> {
     let source = BufReader::with_capacity(PIECE, Source(source));
     let mut reader: Box<dyn Read> = match compression {
@@ -103,7 +106,9 @@ fn produce(
     let mut length = 0;
     loop {
         interrupt::check().map_err(Failure::Stopped)?;
-        let mut piece = Vec::with_capacity(PIECE);
+        // Fresh memory costs more than it does to fill it.
+        let mut piece = used.try_recv().unwrap_or_else(|_| Vec::with_capacity(PIECE));
+        piece.clear();
         let n = (&mut reader).take(PIECE as u64).read_to_end(&mut piece).map_err(sort)?;
         if n == 0 {
             return Ok(length);
@@ -158,6 +163,8 @@ impl Read for Source {
 /// It is hashed on this side: decompressing takes about as long as hashing, sorting and writing what came out.
 struct Pieces {
     receiver: Receiver<Vec<u8>>,
+    /// Takes pieces that were read, to be filled again.
+    back: Sender<Vec<u8>>,
     piece: Vec<u8>,
     at: usize,
     hasher: Sha256,
@@ -175,7 +182,9 @@ impl Read for Pieces {
         while self.at == self.piece.len() {
             let Ok(piece) = self.receiver.recv() else { return Ok(0) };
             self.hasher.update(&piece);
-            (self.piece, self.at) = (piece, 0);
+            // Nobody takes it when the producer has ended.
+            let _ = self.back.send(replace(&mut self.piece, piece));
+            self.at = 0;
         }
         let n = buffer.len().min(self.piece.len() - self.at);
         buffer[..n].copy_from_slice(&self.piece[self.at..self.at + n]);
