@@ -47,13 +47,20 @@ pub fn extract(archive: &Path, wanted: &Wanted, bounds: Bounds, into: &Path) -> 
     let file = File::open(archive).map_err(|error| Error::io("cannot open", archive, error))?;
     let invalid =
         |why: String| Error::new(codes::ARCHIVE_INVALID, format!("archive `{}` is refused: {why}", archive.display()));
+    let damaged = |at: &str, error: &io::Error| {
+        let refused = invalid(damaged(at, error));
+        match error.kind() {
+            io::ErrorKind::FileTooLarge => refused,
+            _ => refused.hint("fetch it again, and compare its sha256 with that of the original"),
+        }
+    };
     let reader = Bounded { inner: GzDecoder::new(io::BufReader::with_capacity(1 << 20, file)), left: bounds.total };
     let mut tar = Archive::new(reader);
     let mut seen = Seen::default();
     let mut last = String::from("its start");
-    for entry in tar.entries().map_err(|error| invalid(damaged(&last, &error)))? {
+    for entry in tar.entries().map_err(|error| damaged(&last, &error))? {
         interrupt::check()?;
-        let mut entry = entry.map_err(|error| invalid(damaged(&last, &error)))?;
+        let mut entry = entry.map_err(|error| damaged(&last, &error))?;
         seen.entries += 1;
         if seen.entries > bounds.entries {
             return Err(invalid(format!("it has more than {} entries", bounds.entries)));
@@ -78,7 +85,7 @@ pub fn extract(archive: &Path, wanted: &Wanted, bounds: Bounds, into: &Path) -> 
                 return Err(invalid(format!("{name} appears twice")));
             }
             write(&mut entry, &into.join(below)).map_err(|failure| match failure {
-                Failure::Read(error) => invalid(damaged(&name, &error)),
+                Failure::Read(error) => damaged(&name, &error),
                 Failure::Write(_, error) if collides(error.kind()) => {
                     invalid(format!("{name} collides with an earlier entry"))
                 }
@@ -88,7 +95,7 @@ pub fn extract(archive: &Path, wanted: &Wanted, bounds: Bounds, into: &Path) -> 
         last = name;
     }
     // The checksum of the compressed stream stands at its very end, after the last entry.
-    io::copy(&mut tar.into_inner(), &mut io::sink()).map_err(|error| invalid(damaged(&last, &error)))?;
+    io::copy(&mut tar.into_inner(), &mut io::sink()).map_err(|error| damaged(&last, &error))?;
     if seen.files.is_empty() {
         return Err(invalid(match wanted {
             Wanted::Below(prefix) => format!("it has no file below `{}`", prefix.display()),

@@ -161,6 +161,12 @@ fn truncation_is_found_wherever_it_happens() {
     // Cutting only the checksum at the very end leaves every entry readable.
     let (result, _) = unpack(&archive[..archive.len() - 1], &Wanted::BelowSingleTop);
     assert_snapshot!(result.unwrap_err(), @"archive `a.tar.gz` is refused: it is truncated at or after entry `top/c`");
+
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.tar.gz");
+    fs::write(&path, &archive[..archive.len() / 2]).unwrap();
+    let error = extract(&path, &Wanted::BelowSingleTop, BOUNDS, dir.path()).unwrap_err();
+    assert_snapshot!(error.hints().join("\n"), @"fetch it again, and compare its sha256 with that of the original");
 }
 
 #[test]

@@ -48,7 +48,9 @@ impl Archive {
         let name = format!("layout archive `{}`", path.display());
         let invalid = |why: String| Error::new(codes::ARCHIVE_INVALID, format!("{name} is refused: {why}"));
         let file = File::open(path).map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => Error::new(codes::NOT_FOUND, format!("{name} does not exist")).source(error),
+            io::ErrorKind::NotFound => Error::new(codes::NOT_FOUND, format!("{name} does not exist"))
+                .hint("`skopeo copy --all docker://HOST/REPOSITORY:TAG oci-archive:FILE` writes one; a directory is named `oci:DIR`")
+                .source(error),
             _ => Error::io("cannot read", path, error),
         })?;
         let cannot_read = |error| Error::io("cannot read", path, error);
@@ -61,7 +63,9 @@ impl Archive {
         if let Some(tool) = compression(&file).map_err(cannot_read)? {
             return Err(invalid("it is compressed".to_owned()).hint(format!("unpack it with `{tool}` first")));
         }
-        let damaged = |error: &io::Error| invalid(format!("it is damaged: {}", printable(&error.to_string())));
+        let not_whole =
+            |why: String| invalid(why).hint("copy it again, and compare its sha256 with that of the original");
+        let damaged = |error: &io::Error| not_whole(format!("it is damaged: {}", printable(&error.to_string())));
         let reader = || BufReader::new(Window { file: Arc::clone(&file), at: 0, end: length });
         // Long names and extended headers are read into memory whole, so their sizes are looked at first.
         let mut tar = tar::Archive::new(reader());
@@ -108,7 +112,7 @@ impl Archive {
             }
             let place = Place { offset: entry.raw_file_position(), size: entry.size() };
             if place.offset.checked_add(place.size).is_none_or(|end| end > length) {
-                return Err(invalid(format!("it is truncated within `{shown}`")));
+                return Err(not_whole(format!("it is truncated within `{shown}`")));
             }
             if entries.insert(name, place).is_some() {
                 return Err(invalid(format!("`{shown}` is in it twice")));

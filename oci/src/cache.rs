@@ -255,9 +255,8 @@ impl Part {
             return Err(Error::new(codes::DIGEST_MISMATCH, message)
                 .hint("it was changed on its way or at its source; it was dropped"));
         }
-        let directory = self.to.parent().unwrap_or(Path::new("."));
+        // The directory is not synced: a power cut that loses the name leaves a whole beginning, or nothing.
         let kept = self.file.sync_all().and_then(|()| fs::rename(&self.path, &self.to));
-        let kept = kept.and_then(|()| File::open(directory)?.sync_all());
         kept.map_err(|error| Error::io("cannot write", &self.to, error))
     }
 

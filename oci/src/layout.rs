@@ -187,7 +187,10 @@ impl Layout {
             Ok(found) if found.is_dir() => {}
             Ok(_) => return Err(invalid(&layout.name(), "it is not a directory")),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Err(Error::new(codes::NOT_FOUND, format!("{} does not exist", layout.name())).source(error));
+                let hint = "`cargo xtask package` makes one in `dist/oci`; \
+                    `skopeo copy --all docker://HOST/REPOSITORY:TAG oci:DIR:TAG` copies a published one";
+                let missing = Error::new(codes::NOT_FOUND, format!("{} does not exist", layout.name()));
+                return Err(missing.hint(hint).source(error));
             }
             Err(error) => return Err(Error::io("cannot read", root, error)),
         }

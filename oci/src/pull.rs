@@ -157,7 +157,7 @@ async fn download(registry: &Registry, blob: &Descriptor, cache: &Cache, meter: 
                     progress: false,
                 })
             }
-            Ok(()) => Ok(part.keep(&name)?),
+            Ok(()) => Ok(()),
             Err(Failure::Again { why, after, .. }) => {
                 let progress = part.bytes() >= highest + PROGRESS;
                 highest = highest.max(part.bytes());
@@ -171,7 +171,9 @@ async fn download(registry: &Registry, blob: &Descriptor, cache: &Cache, meter: 
             }
         }
     })
-    .await
+    .await?;
+    // It waits for the disk; other blobs may come meanwhile.
+    tokio::task::spawn_blocking(move || part.keep(&name)).await.expect("a blob is kept without a panic")
 }
 
 /// One answer of the registry, or of where it redirects us to, into the part.

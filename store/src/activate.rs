@@ -156,10 +156,12 @@ impl Writer<'_> {
 
     fn flip(&self, id: &BuildId) -> Result<()> {
         let target = PathBuf::from("builds").join(id.to_string());
-        place_link(self.store.root(), "current", &target)
+        place_link(self.store.root(), "current", &target)?;
+        tree::sync_one(self.store.root())
     }
 
-    /// `bin` and `lib`, made once. Something else of that name is someone's and stays.
+    /// `bin` and `lib`, made once. Something else of that name is someone's and stays. They reach the disk with the first
+    /// `current`; until then they lead nowhere.
     pub(crate) fn ensure_links(&self) -> Result<()> {
         for (name, target) in LINKS {
             let path = self.store.root().join(name);
@@ -187,6 +189,5 @@ fn place_link(directory: &Path, name: &str, target: &Path) -> Result<()> {
         .prefix(LINK)
         .make_in(directory, |temporary| symlink(target, temporary))
         .map_err(fail)?;
-    link.persist(&path).map_err(|error| fail(error.error))?;
-    tree::sync_one(directory)
+    link.persist(&path).map_err(|error| fail(error.error))
 }

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
+use std::thread;
 
 use build_info::{BuildId, BuildInfo, Sha256Digest, content_digest};
 use diagnostic::{Error, Result, codes};
@@ -102,16 +104,38 @@ impl Writer<'_> {
     /// ([`codes::SMOKE_FAILED`]), the disk is full, or we were interrupted. The active build stays as it was and the staged files are removed.
     pub fn commit(&self, staging: Staging, info: BuildInfo, smoke: &SmokePlan) -> Result<Receipt> {
         let digests = digests(staging.path())?;
-        every_tool_is_tried(&digests, smoke)?;
-        let plan = plan(self.store, &info, &digests)?;
+        self.commit_as(staging, &BuildInfo { digests, ..info }, smoke)
+    }
+
+    /// As [`commit`](Writer::commit), for files that were hashed while they were written: `info.digests` must be the digests
+    /// that were found. The files are not read again, only their names are compared.
+    ///
+    /// # Errors
+    /// As [`commit`](Writer::commit).
+    pub fn commit_hashed(&self, staging: Staging, info: &BuildInfo, smoke: &SmokePlan) -> Result<Receipt> {
+        let found = files(staging.path())?;
+        if let Some(path) = info.digests.keys().find(|path| !found.contains(*path)) {
+            return Err(Error::new(codes::GATE_FAILED, format!("the build lacks `{path}`")));
+        }
+        if let Some(path) = found.iter().find(|path| !info.digests.contains_key(*path)) {
+            return Err(Error::new(
+                codes::GATE_FAILED,
+                format!("`{path}` cannot be part of a build: it has no digest"),
+            ));
+        }
+        self.commit_as(staging, info, smoke)
+    }
+
+    fn commit_as(&self, staging: Staging, info: &BuildInfo, smoke: &SmokePlan) -> Result<Receipt> {
+        every_tool_is_tried(&info.digests, smoke)?;
+        let plan = plan(self.store, info)?;
         if plan.outcome == Outcome::AlreadyInstalled {
             // The files are the same; what was measured, and when, may be newer.
-            BuildInfo { digests, ..info }.write(&self.store.info_path(&plan.id))?;
+            if self.store.info(&plan.id)? != *info {
+                info.write(&self.store.info_path(&plan.id))?;
+            }
         } else {
-            // Not in the staged directory: a tool that leaves a file behind would make it part of the build.
-            let workdir = temporary_directory(&self.store.builds())?;
-            smoke::run(staging.path(), smoke, workdir.path())?;
-            seal(&staging, &BuildInfo { digests, ..info })?;
+            try_and_seal(&staging, info, smoke, &self.store.builds())?;
             // The last chance to leave without a trace.
             interrupt::check()?;
             // Before, so that who vouched for other files never vouches for these.
@@ -132,12 +156,21 @@ fn temporary_directory(builds: &Path) -> Result<TempDir> {
         .map_err(|error| Error::io("cannot write in", builds, error))
 }
 
-fn digests(root: &Path) -> Result<BTreeMap<String, Sha256Digest>> {
-    let digest = |(path, node): (String, Node)| match node {
-        Node::File => Ok((path.clone(), tree::digest(&root.join(path))?)),
+/// The files of a staged build, which holds nothing else.
+fn files(root: &Path) -> Result<BTreeSet<String>> {
+    let file = |(path, node): (String, Node)| match node {
+        Node::File => Ok(path),
         Node::Foreign(why) => Err(Error::new(codes::GATE_FAILED, format!("`{path}` cannot be part of a build: {why}"))),
     };
-    tree::walk(root)?.into_iter().map(digest).collect()
+    tree::walk(root)?.into_iter().map(file).collect()
+}
+
+fn digests(root: &Path) -> Result<BTreeMap<String, Sha256Digest>> {
+    let with_digest = |path: String| {
+        let digest = tree::digest(&root.join(&path))?;
+        Ok((path, digest))
+    };
+    files(root)?.into_iter().map(with_digest).collect()
 }
 
 /// No tool reaches the store untried.
@@ -157,15 +190,15 @@ fn every_tool_is_tried(digests: &BTreeMap<String, Sha256Digest>, smoke: &SmokePl
     Ok(())
 }
 
-fn plan(store: &Store, info: &BuildInfo, digests: &BTreeMap<String, Sha256Digest>) -> Result<Plan> {
-    let content = content_digest(digests);
+fn plan(store: &Store, info: &BuildInfo) -> Result<Plan> {
+    let content = content_digest(&info.digests);
     let id = BuildId::new(info.build_type, &info.llama_version, &info.llama_commit, &content)
         .map_err(|error| Error::new(codes::GATE_FAILED, format!("the build has no id: {error}")).source(error))?;
     let outcome = if store.build(&id).symlink_metadata().is_err() {
         Outcome::Added
     } else {
         match store.ensure_intact(&id) {
-            Ok(()) if store.info(&id)?.digests == *digests => Outcome::AlreadyInstalled,
+            Ok(()) if store.info(&id)?.digests == info.digests => Outcome::AlreadyInstalled,
             // An id has only 32 bits of the content: whoever tries long enough finds other files for it.
             Ok(()) => {
                 let message = format!("a build with the id `{id}` is installed, and its files are others than these");
@@ -181,10 +214,19 @@ fn plan(store: &Store, info: &BuildInfo, digests: &BTreeMap<String, Sha256Digest
     Ok(Plan { id, outcome })
 }
 
-/// Adds the build information and brings everything to the disk.
-fn seal(staging: &Staging, info: &BuildInfo) -> Result<()> {
-    info.write(&staging.path().join(INFO))?;
-    tree::sync(staging.path())
+/// Adds the build information, runs every tool once, and brings everything to the disk. The last two at the same time: one
+/// waits for CPUs, the other for the disk.
+fn try_and_seal(staging: &Staging, info: &BuildInfo, smoke: &SmokePlan, builds: &Path) -> Result<()> {
+    let path = staging.path().join(INFO);
+    fs::write(&path, info.to_json()?).map_err(|error| Error::io("cannot write", &path, error))?;
+    // Not in the staged directory: a tool that leaves a file behind would make it part of the build.
+    let workdir = temporary_directory(builds)?;
+    thread::scope(|scope| {
+        let synced = scope.spawn(|| tree::sync(staging.path()));
+        let tried = smoke::run(staging.path(), smoke, workdir.path());
+        let synced = synced.join().unwrap_or_else(|panic| resume_unwind(panic));
+        tried.and(synced)
+    })
 }
 
 /// Renames the staged build to its place.

@@ -42,6 +42,7 @@ mod layout;
 mod lock;
 mod measured;
 mod origin;
+mod parallel;
 mod remove;
 mod smoke;
 mod tree;

@@ -38,7 +38,8 @@ impl Store {
 
 impl Writer<'_> {
     /// Stores that a build was installed under a name, in place of what was stored for that name before. What was stored
-    /// for other names stays: the bytes are the same.
+    /// for other names stays: the bytes are the same. Nothing is written when what was stored last, for the
+    /// build and for the name, says the same but for the date.
     ///
     /// # Errors
     /// The file cannot be written.
@@ -48,6 +49,11 @@ impl Writer<'_> {
         fs::create_dir_all(directory).map_err(|error| Error::io("cannot create", directory, error))?;
         // A damaged one is of no use to anybody.
         let known = self.store.origin(id).ok().flatten();
+        let last = known.as_ref().and_then(|origin| origin.arrivals.last());
+        let says_the_same = last.is_some_and(|last| Arrival { date: arrival.date, ..last.clone() } == arrival);
+        if says_the_same && self.store.installed_from(&arrival.reference)?.is_some_and(|(of, _)| of == *id) {
+            return Ok(());
+        }
         let mut origin = known.unwrap_or_else(|| Origin {
             schema_version: Origin::SCHEMA_VERSION,
             arrivals: Vec::new(),

@@ -4,13 +4,14 @@
 //! two copies of a C++ library. Such a build must not become the active one.
 
 use std::num::NonZero;
-use std::panic::resume_unwind;
 use std::path::Path;
 use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
 use diagnostic::{Error, Result, codes};
+
+use crate::parallel;
 
 /// Enough for a dozen tools, also where there are a hundred CPUs.
 const AT_ONCE: usize = 8;
@@ -50,13 +51,7 @@ pub struct SmokePlan {
 /// saying a version is mostly waiting for libraries to be mapped. Of several failures the first in the plan is told.
 pub(crate) fn run(root: &Path, plan: &SmokePlan, workdir: &Path) -> Result<()> {
     let at_once = thread::available_parallelism().map_or(1, NonZero::get).min(AT_ONCE);
-    plan.tools.chunks(at_once).try_for_each(|tools| {
-        thread::scope(|scope| {
-            let running: Vec<_> =
-                tools.iter().map(|smoke| scope.spawn(|| run_one(root, smoke, plan.timeout, workdir))).collect();
-            running.into_iter().try_for_each(|tool| tool.join().unwrap_or_else(|panic| resume_unwind(panic)))
-        })
-    })
+    parallel::for_each(&plan.tools, at_once, |smoke| run_one(root, smoke, plan.timeout, workdir))
 }
 
 fn run_one(root: &Path, smoke: &Smoke, timeout: Duration, workdir: &Path) -> Result<()> {

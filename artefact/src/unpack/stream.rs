@@ -2,7 +2,8 @@
 
 use std::fmt;
 use std::io::{self, BufReader, Read};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::mem::replace;
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread;
 
 use build_info::Sha256Digest;
@@ -37,16 +38,16 @@ pub(super) fn decompress(
     consume: impl FnOnce(&mut dyn Read) -> Result<()>,
 ) -> Result<Digest> {
     let (sender, receiver) = sync_channel(WAITING);
+    let (back, used) = channel();
     let budget = *left;
     thread::scope(|scope| {
-        let producer = scope.spawn(move || produce(source, compression, budget, &sender));
-        let mut pieces = Pieces { receiver, piece: Vec::new(), at: 0 };
+        let producer = scope.spawn(move || produce(source, compression, budget, &sender, &used));
+        let mut pieces = Pieces { receiver, back, piece: Vec::new(), at: 0, hasher: Sha256::new() };
         let consumed = consume(&mut pieces);
-        // Lets the producer go, should it still want to send.
-        drop(pieces);
+        let digest = pieces.finish();
         let produced = producer.join().expect("decompression does not panic");
         // To the consumer, a failure of the producer looks like an early end: the cause is the better news.
-        let (digest, length) = produced.map_err(|failure| failure.say(what))?;
+        let length = produced.map_err(|failure| failure.say(what))?;
         consumed?;
         *left = budget.saturating_sub(length);
         Ok(digest)
@@ -91,7 +92,8 @@ fn produce(
     compression: Compression,
     budget: u64,
     sender: &SyncSender<Vec<u8>>,
-) -> Result<(Digest, u64), Failure> {
+    used: &Receiver<Vec<u8>>,
+) -> Result<u64, Failure> {
     let source = BufReader::with_capacity(PIECE, Source(source));
     let mut reader: Box<dyn Read> = match compression {
         Compression::Zstd => {
@@ -101,23 +103,23 @@ fn produce(
         }
         Compression::Gzip => Box::new(MultiGzDecoder::new(source)),
     };
-    let mut hasher = Sha256::new();
     let mut length = 0;
     loop {
         interrupt::check().map_err(Failure::Stopped)?;
-        let mut piece = Vec::with_capacity(PIECE);
+        // Fresh memory costs more than it does to fill it.
+        let mut piece = used.try_recv().unwrap_or_else(|_| Vec::with_capacity(PIECE));
+        piece.clear();
         let n = (&mut reader).take(PIECE as u64).read_to_end(&mut piece).map_err(sort)?;
         if n == 0 {
-            return Ok((Digest::new(Sha256Digest::new(hasher.finalize().into())), length));
+            return Ok(length);
         }
         length += n as u64;
         if length > budget {
             return Err(Failure::TooLarge(budget));
         }
-        hasher.update(&piece);
         if sender.send(piece).is_err() {
-            // The consumer has failed, and says why; the digest is of no use any more.
-            return Ok((Digest::of(b""), length));
+            // The consumer has failed, and says why.
+            return Ok(length);
         }
     }
 }
@@ -157,17 +159,32 @@ impl Read for Source {
 }
 
 /// What the producer has sent, as a reader. Ends when the producer does, for whatever reason.
+///
+/// It is hashed on this side: decompressing takes about as long as hashing, sorting and writing what came out.
 struct Pieces {
     receiver: Receiver<Vec<u8>>,
+    /// Takes pieces that were read, to be filled again.
+    back: Sender<Vec<u8>>,
     piece: Vec<u8>,
     at: usize,
+    hasher: Sha256,
+}
+
+impl Pieces {
+    /// The digest of all that was read; lets the producer go, should it still want to send.
+    fn finish(self) -> Digest {
+        Digest::new(Sha256Digest::new(self.hasher.finalize().into()))
+    }
 }
 
 impl Read for Pieces {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         while self.at == self.piece.len() {
             let Ok(piece) = self.receiver.recv() else { return Ok(0) };
-            (self.piece, self.at) = (piece, 0);
+            self.hasher.update(&piece);
+            // Nobody takes it when the producer has ended.
+            let _ = self.back.send(replace(&mut self.piece, piece));
+            self.at = 0;
         }
         let n = buffer.len().min(self.piece.len() - self.at);
         buffer[..n].copy_from_slice(&self.piece[self.at..self.at + n]);

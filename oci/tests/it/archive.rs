@@ -112,6 +112,8 @@ fn damaged_archives_are_refused() {
     let whole = fs::read(&path).unwrap();
     Archive::open(&path).unwrap();
     fs::write(&path, &whole[..60_000]).unwrap();
+    let hints = Archive::open(&path).unwrap_err().hints().join("\n");
+    assert_snapshot!(hints, @"copy it again, and compare its sha256 with that of the original");
     assert_snapshot!(refused(&path), @"layout archive `a.tar` is refused: it is truncated within `blobs/sha256/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa`");
     fs::write(&path, b"\x1f\x8b\x08\x00compressed").unwrap();
     assert_snapshot!(refused(&path), @"layout archive `a.tar` is refused: it is compressed");

@@ -1,7 +1,7 @@
 //! From a staged directory to an installed build.
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::time::Duration;
 
 use build_info::BuildInfo;
@@ -52,6 +52,51 @@ fn the_same_files_are_installed_once() {
     assert_eq!(receipt.activation.to, first);
     assert_eq!(active_says(&home.store), "oak");
     assert_eq!(names(&home.store.builds()).len(), 2);
+}
+
+#[test]
+fn the_same_build_again_is_not_written_again() {
+    let home = home();
+    let id = install(&home.store, "oak");
+    let written = || fs::metadata(home.store.info_path(&id)).unwrap().ino();
+    let before = written();
+    assert_eq!(try_install(&writer(&home.store), "oak").unwrap().outcome, Outcome::AlreadyInstalled);
+    assert_eq!(written(), before);
+}
+
+#[test]
+fn files_that_were_hashed_already_are_installed_with_those_digests() {
+    let home = home();
+    let digests = home.store.info(&install(&home.store, "oak")).unwrap().digests;
+    let active = home.store.active().unwrap();
+    let elsewhere = store::Store::at(home.directory.path().join("elsewhere"));
+    let writer = writer(&elsewhere);
+    let commit = |name: &str, digests: &std::collections::BTreeMap<_, _>, more: Option<&str>| {
+        let staging = writer.stage().unwrap();
+        fill(&staging, name);
+        if let Some(path) = more {
+            fs::write(staging.path().join(path), "more\n").unwrap();
+        }
+        writer.commit_hashed(staging, &BuildInfo { digests: digests.clone(), ..info() }, &smoke())
+    };
+    let refused = |digests: &std::collections::BTreeMap<_, _>, more| {
+        let error = commit("oak", digests, more).unwrap_err();
+        assert_eq!(error.code(), codes::GATE_FAILED);
+        error.to_string()
+    };
+    // Names are compared, whoever hashed.
+    let mut fewer = digests.clone();
+    fewer.remove("share/LICENSE");
+    insta::assert_snapshot!(refused(&fewer, None), @"`share/LICENSE` cannot be part of a build: it has no digest");
+    insta::assert_snapshot!(refused(&digests, Some("lib/more")), @"`lib/more` cannot be part of a build: it has no digest");
+    let mut more = digests.clone();
+    more.insert("lib/gone".to_owned(), digests["share/LICENSE"]);
+    insta::assert_snapshot!(refused(&more, None), @"the build lacks `lib/gone`");
+    assert_eq!(names(&elsewhere.builds()), Vec::<String>::new());
+
+    let receipt = commit("oak", &digests, None).unwrap();
+    assert_eq!((receipt.outcome, Some(receipt.activation.to.clone())), (Outcome::Added, active));
+    assert_only_works(&elsewhere, &receipt.activation.to, "oak");
 }
 
 #[test]

@@ -73,6 +73,26 @@ fn a_build_remembers_every_name_that_it_was_installed_under() {
 }
 
 #[test]
+fn the_same_arrival_again_is_not_written_again() {
+    let home = home();
+    let [oak, elm] = ["oak", "elm"].map(|name| install(&home.store, name));
+    let writer = writer(&home.store);
+    writer.record_arrival(&oak, arrival("a", "2026-10-02T09:00:00Z")).unwrap();
+    let before = fs::read(home.store.origin_path(&oak)).unwrap();
+    writer.record_arrival(&oak, arrival("a", "2026-10-03T09:00:00Z")).unwrap();
+    assert_eq!(fs::read(home.store.origin_path(&oak)).unwrap(), before);
+    // It says something else: it is written.
+    let signed = Arrival { signed_by: Some("0123456789ABCDEF".to_owned()), ..arrival("a", "2026-10-04T09:00:00Z") };
+    writer.record_arrival(&oak, signed.clone()).unwrap();
+    assert_eq!(home.store.installed_from("a").unwrap(), Some((oak.clone(), signed.clone())));
+    // The name has meant another build meanwhile: it is written, too.
+    writer.record_arrival(&elm, arrival("a", "2026-10-05T09:00:00Z")).unwrap();
+    let back = Arrival { date: "2026-10-06T09:00:00Z".parse().unwrap(), ..signed };
+    writer.record_arrival(&oak, back).unwrap();
+    assert_eq!(home.store.installed_from("a").unwrap().map(|(id, _)| id), Some(oak));
+}
+
+#[test]
 fn who_vouched_for_other_files_vouches_no_more() {
     let home = home();
     let oak = install(&home.store, "oak");

@@ -101,7 +101,7 @@ impl Flags {
             Err(error) if plan.may_build && falls_back(&plan.wanted, &error) => {
                 build_and_install(&store, reference, &error, start)
             }
-            done => done,
+            done => done.map_err(|error| advised(&plan.wanted, error)),
         }
     }
 }
@@ -114,6 +114,18 @@ fn is_remote(reference: &Reference) -> bool {
 fn falls_back(wanted: &Wanted, error: &Error) -> bool {
     let unreachable = [codes::REGISTRY_FAILED, codes::REGISTRY_REFUSED, codes::NOT_FOUND];
     wanted.named_by == NamedBy::Repository && unreachable.contains(&error.code())
+}
+
+/// Adds the other ways there are when a registry cannot be reached.
+fn advised(wanted: &Wanted, error: Error) -> Error {
+    let mut hints = Vec::new();
+    if falls_back(wanted, &error) {
+        hints.push("leave out `--no-build` to build the same artefact here, which takes about 20 minutes on two cores");
+    }
+    if error.code() == codes::REGISTRY_FAILED {
+        hints.push("`--registry-mirror HOST` asks another registry; `oci:DIR` or `oci-archive:FILE` needs no network");
+    }
+    hints.into_iter().fold(error, Error::hint)
 }
 
 /// The build that was installed from this reference, when it is there and whole.
@@ -251,7 +263,8 @@ fn unpack(writer: &Writer, source: &Source, resolved: &Resolved, offer: &Offer, 
         error.hint("what was downloaded is dropped: if this disk has damaged it, running it again helps")
     })?;
     let smoke = smoke::plan_for(&staging.bin())?;
-    Ok(writer.commit(staging, info, &smoke)?.activation)
+    // Unpacking has hashed what it wrote, and compared it with what the build says of itself.
+    Ok(writer.commit_hashed(staging, &info, &smoke)?.activation)
 }
 
 fn download(source: &Source, resolved: &Resolved, cache: &Cache) -> Result<()> {
@@ -306,6 +319,19 @@ mod tests {
             assert_eq!(falls_back(NamedBy::Repository, code), is_missing, "{}", code.name);
             assert!(!falls_back(NamedBy::Argument, code) && !falls_back(NamedBy::Environment, code), "{}", code.name);
         }
+    }
+
+    #[test]
+    fn who_cannot_reach_a_registry_is_told_the_other_ways() {
+        let hints = |named_by, code| {
+            let wanted = Wanted { reference: reference(None), named_by };
+            advised(&wanted, Error::new(code, "it failed")).hints().join("\n")
+        };
+        let default = hints(NamedBy::Repository, codes::REGISTRY_FAILED);
+        assert!(default.contains("leave out `--no-build`") && default.contains("--registry-mirror"), "{default}");
+        let named = hints(NamedBy::Argument, codes::REGISTRY_FAILED);
+        assert!(!named.contains("--no-build") && named.contains("--registry-mirror"), "{named}");
+        assert_eq!(hints(NamedBy::Repository, codes::UNSIGNED), "");
     }
 
     #[test]

@@ -37,7 +37,7 @@ impl Flags {
             return Err(Error::new(codes::REFERENCE_INVALID, message).hint("write `HOST/REPOSITORY:TAG`"));
         };
         let from = self.from.unwrap_or_else(package::layout_dir);
-        let layout = Layout::open(&from).map_err(|error| error.hint("`cargo xtask package` writes one"))?;
+        let layout = Layout::open(&from)?;
         if self.dry_run {
             let plan = PushPlan::new(&layout, None)?;
             let signed = if self.sign_key.is_some() { "signed" } else { "not signed" };

@@ -200,8 +200,10 @@ fn a_registry_that_cannot_be_reached_is_one_error() {
     let other = Home::new();
     let mut default = other.command(&["install-fast", "--no-build", "--registry-mirror", "127.0.0.1:1"]);
     let default = spawn(&mut default);
-    for (child, home) in [(named, &home), (default, &other)] {
-        Done::wait(child).fails(codes::REGISTRY_FAILED, "cannot connect to `127.0.0.1`: ").saying("connection refused");
+    for (child, home, hint) in [(named, &home, "`--registry-mirror HOST`"), (default, &other, "leave out `--no-build`")]
+    {
+        let done = Done::wait(child).fails(codes::REGISTRY_FAILED, "cannot connect to `127.0.0.1`: ");
+        done.saying("connection refused").saying(&format!("\nhint: {hint}"));
         home.assert_nothing_installed();
     }
 }

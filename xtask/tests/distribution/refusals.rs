@@ -42,6 +42,16 @@ fn a_wrong_name_gets_one_clear_error() {
             Done::of(home.command(&["install-fast"]).env("CARAVAN_REF", name)).fails(code, saying);
         }
     }
+    let advised = [
+        ("oci:/no/such/layout", codes::NOT_FOUND, "`cargo xtask package` makes one"),
+        ("oci-archive:/no/such/file.tar", codes::NOT_FOUND, "`skopeo copy"),
+        ("oci-archive:text.tar", codes::ARCHIVE_INVALID, "copy it again"),
+    ];
+    for (name, code, hint) in advised {
+        home.run(&["install-fast", name])
+            .fails(code, name.split_once(':').unwrap().1)
+            .saying(&format!("\nhint: {hint}"));
+    }
     home.assert_nothing_installed();
 }
 

@@ -19,11 +19,18 @@ const PROGRAMS: &[Program] = &[
     Program { name: "skopeo", package: "skopeo" },
     Program { name: "qemu-x86_64", package: "qemu-user" },
     Program { name: "chromium-headless-shell", package: "chromium-headless-shell" },
+    Program { name: "podman", package: "podman" },
+    Program { name: "runc", package: "runc" },
 ];
 
 /// Installs what is missing, or says how.
 pub(super) fn install() -> Result<()> {
-    let search = || missing(&env::var_os("PATH").unwrap_or_default());
+    let search = || {
+        // Where `runc` lies: not in everybody's path, but podman finds it.
+        let mut path = env::var_os("PATH").unwrap_or_default();
+        path.push(":/usr/sbin:/sbin");
+        missing(&path)
+    };
     let wanted = search();
     if wanted.is_empty() {
         return Ok(());
@@ -67,7 +74,7 @@ mod tests {
         std::fs::write(dir.path().join("skopeo"), "").unwrap();
         let path = env::join_paths([dir.path(), "/no/such/dir".as_ref()]).unwrap();
         let error = error(&missing(&path));
-        insta::assert_snapshot!(error, @"system packages: missing are `docker-registry`, `qemu-x86_64`, `chromium-headless-shell`");
-        insta::assert_snapshot!(error.hints()[0], @"as root, on Debian or Ubuntu: `apt-get install -y --no-install-recommends docker-registry qemu-user chromium-headless-shell`");
+        insta::assert_snapshot!(error, @"system packages: missing are `docker-registry`, `qemu-x86_64`, `chromium-headless-shell`, `podman`, `runc`");
+        insta::assert_snapshot!(error.hints()[0], @"as root, on Debian or Ubuntu: `apt-get install -y --no-install-recommends docker-registry qemu-user chromium-headless-shell podman runc`");
     }
 }
