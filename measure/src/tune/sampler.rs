@@ -14,8 +14,8 @@ use crate::llama_bench::{Process, Test};
 use crate::report::Phase;
 use crate::text;
 
-/// How many processes a search should be able to run in its time.
-const PROCESSES: u32 = 120;
+/// How many processes a search should be able to run in its time: one with no more than two gains needs about 70.
+const PROCESSES: u32 = 72;
 /// The sizes that are measured at most and at least.
 const PROMPTS: (u32, u32) = (64, 512);
 const GENERATIONS: (u32, u32) = (16, 64);
