@@ -37,10 +37,9 @@ pub(crate) fn bandwidth(host: &Host) -> bandwidth::Plan {
     bandwidth::Plan::new(host.budget.cpus, cache, available_memory(host).unwrap_or(u64::MAX))
 }
 
-/// The memory that this process may still take, in bytes: what is available, and no more than its cgroup's limit.
+/// The memory that this process may still take, in bytes: what is available, and no more than its cgroups leave.
 pub(crate) fn available_memory(host: &Host) -> Option<u64> {
-    let known = [&host.memory.available, &host.memory.cgroup_limit];
-    known.into_iter().flatten().map(|bytes| bytes.value).min()
+    host.memory.budget.as_ref().map(|bytes| bytes.value)
 }
 
 /// What goes into reports.
