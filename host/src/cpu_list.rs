@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
 /// One more than the largest CPU number that is believed: the kernel's own limit (`NR_CPUS`) is 8192 on x86-64. It
 /// bounds what a damaged file such as `0-4294967295` can cost.
 pub const MAX_CPUS: u32 = 8192;
@@ -58,6 +60,16 @@ impl CpuList {
         CpuList(self.0.intersection(&other.0).copied().collect())
     }
 
+    /// What either of the two has.
+    pub fn union(&self, other: &CpuList) -> CpuList {
+        CpuList(self.0.union(&other.0).copied().collect())
+    }
+
+    /// The lowest of them.
+    pub fn first(&self) -> Option<u32> {
+        self.0.first().copied()
+    }
+
     /// The numbers, ascending.
     pub fn iter(&self) -> impl Iterator<Item = u32> + '_ {
         self.0.iter().copied()
@@ -88,6 +100,20 @@ impl fmt::Display for CpuList {
             separator = ",";
         }
         Ok(())
+    }
+}
+
+/// As text in the kernel's notation.
+impl Serialize for CpuList {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for CpuList {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<CpuList, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        CpuList::parse(&text).ok_or_else(|| de::Error::custom("not a list of CPUs such as `0-3,8`"))
     }
 }
 

@@ -9,11 +9,18 @@
 //! | [`cpu`], [`isa`] | model, usable instruction-set features, x86-64 level |
 //! | [`topology`] | cores, SMT, sockets, P and E cores, caches |
 //! | [`budget`] | how many CPUs this process may use |
-//! | [`memory`] | what there is and what the cgroups allow |
+//! | [`memory`] | what there is, what the cgroups leave, huge pages |
+//! | [`gpu`] | GPUs, and which memory is theirs |
+//! | [`disk`] | what a directory is stored on |
 //! | [`threads`], [`job`] | the thread choice: heuristic, measurement, job variables, `--threads` |
 //! | [`variants`] | which CPU variant of a portable build a machine takes, and why no other |
 //! | [`cpu_list`] | the kernel's `0-3,8` notation |
 //! | `probe` | fills all of these in |
+//! | `fixture` | a machine as a text that tests can probe |
+//!
+//! On Linux all of this is read from files. Elsewhere `sysinfo` gives CPU and core counts, model and memory; not covered
+//! there are P and E cores, affinity, job objects of Windows, caches, disks, and GPUs (but for those of NVIDIA, and that
+//! of an Apple processor).
 //!
 //! ```
 //! use host::threads::{self, Wish};
@@ -30,7 +37,9 @@
 pub mod budget;
 pub mod cpu;
 pub mod cpu_list;
+pub mod disk;
 mod fingerprint;
+pub mod gpu;
 pub mod isa;
 pub mod job;
 pub mod memory;
@@ -46,11 +55,13 @@ use serde::{Deserialize, Serialize};
 pub use budget::CpuBudget;
 pub use cpu::Cpu;
 pub use cpu_list::CpuList;
+pub use disk::Disk;
+pub use gpu::Gpu;
 pub use memory::Memory;
 #[cfg(feature = "probe")]
-pub use probe::{Overrides, System, hostname};
+pub use probe::{Overrides, System, fixture, hostname};
 pub use sourced::Sourced;
-pub use topology::Topology;
+pub use topology::{CpuSets, NumaNode, Topology};
 
 /// Everything we know about a machine and about what this process may use of it.
 ///
@@ -65,6 +76,9 @@ pub struct Host {
     pub budget: CpuBudget,
     /// Memory, and what the cgroups allow of it.
     pub memory: Memory,
+    /// Graphics processors.
+    #[serde(default)]
+    pub gpus: Vec<Gpu>,
     /// Operating system and version for people, such as `Linux (Debian GNU/Linux 12)`.
     pub os: Option<String>,
     /// Kernel version.

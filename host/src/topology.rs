@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::Sourced;
+use crate::{CpuList, Sourced};
 
 /// Cores and caches of the whole machine, whatever this process may use of it. What could not be found out is `None`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +27,36 @@ pub struct Topology {
     pub l2_bytes_per_core: Option<Sourced<u64>>,
     /// Bytes of all level-3 caches of the machine together.
     pub l3_bytes_total: Option<Sourced<u64>>,
+    /// Which CPUs are which, for affinity masks.
+    #[serde(default)]
+    pub cpus: CpuSets,
+    /// Every NUMA node, also those of memory only; empty where the kernel names none.
+    #[serde(default)]
+    pub nodes: Vec<NumaNode>,
+}
+
+/// Logical CPUs by what they are; a set is empty where nothing says it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CpuSets {
+    /// All that are online.
+    pub online: CpuList,
+    /// Those of P-cores or big cores, with their SMT siblings; all of them on a uniform machine.
+    pub performance: CpuList,
+    /// Those of E-cores or little cores; none on a uniform machine.
+    pub efficiency: CpuList,
+    /// The lowest CPU of each physical core.
+    pub one_per_core: CpuList,
+}
+
+/// One NUMA node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NumaNode {
+    /// The kernel's number of it.
+    pub id: u32,
+    /// Its CPUs; none on a node of memory only.
+    pub cpus: CpuList,
+    /// Bytes of memory on it.
+    pub memory: Option<Sourced<u64>>,
 }
 
 /// Whether all cores are alike.
@@ -54,6 +84,8 @@ impl Topology {
             numa_nodes: Some(1),
             l2_bytes_per_core: None,
             l3_bytes_total: None,
+            cpus: CpuSets::default(),
+            nodes: Vec::new(),
         }
     }
 

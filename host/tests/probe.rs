@@ -1,12 +1,14 @@
 //! What we read from the trees of other people's machines.
 #![cfg(feature = "probe")]
 
+mod probed;
 mod support;
 
-use host::{CpuList, Host, Overrides, Sourced, System};
+use host::{CpuList, CpuSets, Host, Overrides, Sourced, System};
+use probed::probed;
 
 fn probe(name: &str) -> Host {
-    Host::probe_at(support::machine(name).path(), Overrides::default())
+    probed(support::machine(name).path())
 }
 
 /// Everything but the features, one value per line, each with its source.
@@ -168,6 +170,99 @@ fn big_and_little_cores() {
     ");
 }
 
+/// The machines of which only some lines are of interest.
+#[test]
+fn topologies() {
+    let shown = |name: &str| {
+        let host = probe(name);
+        format!("{name}: {}; {}", host.topology, host.budget)
+    };
+    insta::assert_snapshot!(
+        [
+            "epyc-genoa-2-socket", "epyc-9375f-smt-off", "graviton2", "gb10", "jetson-agx-orin", "strix-halo", "ghost-igpu",
+            "nested-cgroups", "core-ultra-125h", "arc-b580", "nvidia-h100-node",
+        ]
+        .map(shown)
+        .join("\n"),
+        @"
+        epyc-genoa-2-socket: 64 cores, 128 CPUs, 2 sockets; 128 CPUs (/proc/self/status: 0-127)
+        epyc-9375f-smt-off: 64 cores, 2 sockets; 64 CPUs (/proc/self/status: 0-63)
+        graviton2: 16 cores; 16 CPUs (/proc/self/status: 0-15)
+        gb10: 20 cores; 20 CPUs (/proc/self/status: 0-19)
+        jetson-agx-orin: 12 cores; 12 CPUs (/proc/self/status: 0-11)
+        strix-halo: 16 cores, 32 CPUs; 32 CPUs (/proc/self/status: 0-31)
+        ghost-igpu: 16 cores, 32 CPUs; 32 CPUs (/proc/self/status: 0-31)
+        nested-cgroups: 32 cores; 8 CPUs (quota 8.00 of 32, /sys/fs/cgroup/kubepods.slice/kubepods-burstable.slice/pod-1/cpu.max)
+        core-ultra-125h: 14 cores (4 P + 10 E), 18 CPUs; 18 CPUs (/proc/self/status: 0-17)
+        arc-b580: 12 cores (8 P + 4 E), 20 CPUs; 20 CPUs (/proc/self/status: 0-19)
+        nvidia-h100-node: 16 cores; 16 CPUs (/proc/self/status: 0-15)
+        "
+    );
+}
+
+#[test]
+fn which_cpus_are_which() {
+    let shown = |name: &str| {
+        let topology = probe(name).topology;
+        let CpuSets { online, performance, efficiency, one_per_core } = &topology.cpus;
+        assert_eq!(performance.len() + efficiency.len(), online.len(), "{name}");
+        assert_eq!(one_per_core.len(), topology.cores(), "{name}");
+        assert_eq!(one_per_core.intersection(performance).len(), topology.big_cores(), "{name}");
+        format!("{name}: {online}, P {performance}, E {efficiency}, one per core {one_per_core}")
+    };
+    insta::assert_snapshot!(
+        [
+            "vm-2-vcpu", "ryzen-9-7950x", "core-i7-12700k", "core-ultra-265k", "core-ultra-125h", "rk3588", "gb10",
+            "epyc-genoa-2-socket",
+        ]
+        .map(shown)
+        .join("\n"),
+        @"
+        vm-2-vcpu: 0-1, P 0-1, E , one per core 0-1
+        ryzen-9-7950x: 0-31, P 0-31, E , one per core 0-15
+        core-i7-12700k: 0-19, P 0-15, E 16-19, one per core 0,2,4,6,8,10,12,14,16-19
+        core-ultra-265k: 0-19, P 0-1,6-7,12-13,18-19, E 2-5,8-11,14-17, one per core 0-19
+        core-ultra-125h: 0-17, P 0-1,10-15, E 2-9,16-17, one per core 0,2-10,12,14,16-17
+        rk3588: 0-7, P 4-7, E 0-3, one per core 0-7
+        gb10: 0-19, P 0-19, E , one per core 0-19
+        epyc-genoa-2-socket: 0-127, P 0-127, E , one per core 0-63
+        "
+    );
+}
+
+#[test]
+fn cpus_and_memory_of_the_numa_nodes() {
+    let shown = |name: &str| {
+        let nodes = probe(name).topology.nodes.into_iter().map(|node| {
+            format!("{name} {}: [{}] {}", node.id, node.cpus, node.memory.map_or("?".to_owned(), |it| it.to_string()))
+        });
+        nodes.collect::<Vec<_>>().join("\n")
+    };
+    insta::assert_snapshot!(
+        ["ryzen-9-7950x", "xeon-2-socket", "epyc-genoa-2-socket", "epyc-9375f-smt-off"].map(shown).join("\n"),
+        @"
+        ryzen-9-7950x 0: [0-31] 66579771392 (/sys/devices/system/node/node0/meminfo)
+        xeon-2-socket 0: [0,2,4,6,8,10,12,14,16,18,20,22,24,26,28,30,32,34,36,38,40,42,44,46,48,50,52,54,56,58,60,62,64,66,68,70,72,74,76,78,80,82,84,86,88,90,92,94,96,98,100,102,104,106,108,110] 202689142784 (/sys/devices/system/node/node0/meminfo)
+        xeon-2-socket 1: [1,3,5,7,9,11,13,15,17,19,21,23,25,27,29,31,33,35,37,39,41,43,45,47,49,51,53,55,57,59,61,63,65,67,69,71,73,75,77,79,81,83,85,87,89,91,93,95,97,99,101,103,105,107,109,111] 202689142784 (/sys/devices/system/node/node1/meminfo)
+        xeon-2-socket 2: [] 134217728000 (/sys/devices/system/node/node2/meminfo)
+        xeon-2-socket 3: [] 134217728000 (/sys/devices/system/node/node3/meminfo)
+        epyc-genoa-2-socket 0: [0-31,64-95] 202689142784 (/sys/devices/system/node/node0/meminfo)
+        epyc-genoa-2-socket 1: [32-63,96-127] 202689142784 (/sys/devices/system/node/node1/meminfo)
+        epyc-9375f-smt-off 0: [0-31] 810833464320 (/sys/devices/system/node/node0/meminfo)
+        epyc-9375f-smt-off 1: [32-63] 811627518976 (/sys/devices/system/node/node1/meminfo)
+        "
+    );
+}
+
+#[test]
+fn cpus_that_are_offline_are_in_no_node_and_in_no_set() {
+    let root = support::machine("ryzen-9-7950x");
+    support::put(root.path(), "sys/devices/system/cpu/online", "0-15");
+    let topology = probed(root.path()).topology;
+    assert_eq!(topology.nodes[0].cpus.to_string(), "0-15");
+    assert_eq!(topology.cpus.performance.to_string(), "0-15");
+}
+
 #[test]
 fn nothing_at_all() {
     let root = tempfile::tempdir().unwrap();
@@ -277,5 +372,5 @@ fn every_fixture_says_where_it_comes_from() {
         assert!(support::files(&description).len() > 20, "{name}");
         count += 1;
     }
-    assert!(count >= 9, "{count} fixtures");
+    assert!(count >= 16, "{count} fixtures");
 }

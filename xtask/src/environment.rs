@@ -64,7 +64,7 @@ pub(crate) const VARIABLES: &[Variable] = &[
     ),
     variable(
         host::variants::FORCE,
-        "every tool of a portable build, `show-build`, `bench`",
+        "every tool of a portable build, `show-build`, `bench`, `doctor`",
         "the CPU variant to run, such as `haswell`; one that is missing or cannot run here is an error",
     ),
     variable(TEST_PYTHON, "tests", "python with upstream's `gguf` package; `cargo xtask test` sets it"),

@@ -37,10 +37,9 @@ pub(crate) fn bandwidth(host: &Host) -> bandwidth::Plan {
     bandwidth::Plan::new(host.budget.cpus, cache, available_memory(host).unwrap_or(u64::MAX))
 }
 
-/// The memory that this process may still take, in bytes: what is available, and no more than its cgroup's limit.
+/// The memory that this process may still take, in bytes: what is available, and no more than its cgroups leave.
 pub(crate) fn available_memory(host: &Host) -> Option<u64> {
-    let known = [&host.memory.available, &host.memory.cgroup_limit];
-    known.into_iter().flatten().map(|bytes| bytes.value).min()
+    host.memory.budget.as_ref().map(|bytes| bytes.value)
 }
 
 /// Whether we may do what only root may.
@@ -48,11 +47,15 @@ pub(crate) fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
+/// Processes that ran or wanted to, over the last minute.
+pub(crate) fn load() -> Option<f64> {
+    let text = std::fs::read_to_string("/proc/loadavg").ok()?;
+    text.split_ascii_whitespace().next()?.parse().ok().filter(|load: &f64| load.is_finite() && *load >= 0.0)
+}
+
 /// Why measuring now is unwise: how much others are running.
 pub(crate) fn busy(host: &Host) -> Option<String> {
-    let text = std::fs::read_to_string("/proc/loadavg").ok()?;
-    let load: f64 = text.split(' ').next()?.parse().ok()?;
-    let cpus = host.topology.logical_cpus.value;
+    let (load, cpus) = (load()?, host.topology.logical_cpus.value);
     // Half a CPU is what a desktop does by itself.
     (load > 0.5 + 0.1 * cpus as f64)
         .then(|| format!("the machine is busy: load {load:.1} on {cpus} CPUs in the last minute"))

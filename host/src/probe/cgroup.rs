@@ -5,6 +5,7 @@
 
 use std::ops::RangeInclusive;
 
+use super::mount::Mount;
 use super::root::Root;
 use crate::Sourced;
 
@@ -57,26 +58,69 @@ pub(super) fn cpu_quota(root: &Root) -> Option<Sourced<f64>> {
     quotas.min_by(|a, b| a.value.total_cmp(&b.value))
 }
 
-/// The lowest memory limit, in bytes.
-pub(super) fn memory_limit(root: &Root) -> Option<Sourced<u64>> {
-    let limits = ours(root, "memory").into_iter().filter_map(|cgroup| {
-        let file = match cgroup.version {
-            Version::V2 => "memory.max",
-            Version::V1 => "memory.limit_in_bytes",
+/// What the cgroups say of memory, in bytes.
+pub(super) struct Memory {
+    /// The lowest limit.
+    pub(super) limit: Option<Sourced<u64>>,
+    /// The least that any of them leaves.
+    pub(super) left: Option<Sourced<u64>>,
+}
+
+/// The lowest limit, and the least that is left; not always of the same cgroup.
+///
+/// File cache counts as used, and with it the weights that are mapped into memory, but the kernel drops what is inactive
+/// before it kills anybody. So that is taken off, as Kubernetes does it ("working set").
+pub(super) fn memory(root: &Root) -> Memory {
+    let mut limits = Vec::new();
+    let mut left = Vec::new();
+    let mut add = |limit: Option<u64>, source: String, used: Option<u64>, cache: Option<u64>, how: &str| {
+        let Some(limit) = limit.filter(|limit| *limit < UNLIMITED) else {
+            return;
         };
-        let source = format!("{}/{file}", cgroup.path);
-        let limit: u64 = root.number(&source)?;
-        (limit < UNLIMITED).then(|| Sourced::new(limit, source))
-    });
-    limits.min_by_key(|limit| limit.value)
+        left.push(match used {
+            Some(used) => {
+                let used = used.saturating_sub(cache.unwrap_or(0));
+                Sourced::new(limit.saturating_sub(used), format!("{source} - {how}"))
+            }
+            None => Sourced::new(limit, format!("{source}, use unknown")),
+        });
+        limits.push(Sourced::new(limit, source));
+    };
+    for Cgroup { version, path } in ours(root, "memory") {
+        let statistics = format!("{path}/memory.stat");
+        // `inactive_file 4096`.
+        let statistic = |key: &str| -> Option<u64> {
+            let text = root.text(&statistics)?;
+            text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' '))?.trim().parse().ok()
+        };
+        match version {
+            Version::V2 => {
+                let source = format!("{path}/memory.max");
+                let used = root.number(&format!("{path}/memory.current"));
+                add(root.number(&source), source, used, statistic("inactive_file"), "(memory.current - inactive_file)");
+            }
+            Version::V1 => {
+                let how = "(memory.usage_in_bytes - total_inactive_file)";
+                let source = format!("{path}/memory.limit_in_bytes");
+                let used = root.number(&format!("{path}/memory.usage_in_bytes"));
+                let cache = statistic("total_inactive_file");
+                add(root.number(&source), source, used, cache, how);
+                // The lowest limit up to the root of the hierarchy, also of those that a container does not see. What
+                // they use is unknown, but no less than this one does.
+                let source = format!("{statistics}: hierarchical_memory_limit");
+                add(statistic("hierarchical_memory_limit"), source, used, cache, how);
+            }
+        }
+    }
+    let least = |values: Vec<Sourced<u64>>| values.into_iter().min_by_key(|bytes| bytes.value);
+    Memory { limit: least(limits), left: least(left) }
 }
 
 /// Every cgroup that binds us for a controller. On a hybrid machine the controller is in one of the two hierarchies and
 /// has no files in the other, so both are looked at.
 fn ours(root: &Root, controller: &str) -> Vec<Cgroup> {
     let membership = root.text("proc/self/cgroup").unwrap_or_default();
-    let mountinfo = root.text("proc/self/mountinfo").unwrap_or_default();
-    let mounts: Vec<Mount> = mountinfo.lines().filter_map(Mount::parse).collect();
+    let mounts = Mount::all(root);
     let mut found = Vec::new();
     for line in membership.lines().take(MOST_HIERARCHIES) {
         // `4:cpu,cpuacct:/user.slice` or, for v2, `0::/user.slice`; the path may hold colons.
@@ -112,30 +156,7 @@ fn upwards(point: &str, below: &str) -> Vec<String> {
         .collect()
 }
 
-/// One line of `/proc/self/mountinfo`, as proc_pid_mountinfo(5) describes it.
-struct Mount {
-    /// The directory of the mounted file system that is seen at `point`.
-    root: String,
-    point: String,
-    kind: String,
-    /// Options of the file system; for cgroup v1 its controllers are among them.
-    options: String,
-}
-
 impl Mount {
-    fn parse(line: &str) -> Option<Mount> {
-        let (mount, file_system) = line.split_once(" - ")?;
-        let mut mount = mount.split(' ').skip(3);
-        let mut file_system = file_system.split(' ');
-        let mount = Mount {
-            root: unescaped(mount.next()?),
-            point: unescaped(mount.next()?),
-            kind: file_system.next()?.to_owned(),
-            options: file_system.nth(1)?.to_owned(),
-        };
-        (!mount.point.split('/').any(|name| name == "..")).then_some(mount)
-    }
-
     /// Whether this mount shows the hierarchy that a controller of that version is in.
     fn holds(&self, version: Version, controller: &str) -> bool {
         match version {
@@ -149,23 +170,4 @@ impl Mount {
         let below = path.strip_prefix(self.root.trim_end_matches('/'))?;
         (below.is_empty() || below.starts_with('/')).then_some(below)
     }
-}
-
-/// mountinfo writes space, tab, newline and backslash as `\040`, three octal digits.
-fn unescaped(text: &str) -> String {
-    let mut parts = text.split('\\');
-    let mut plain = parts.next().unwrap_or_default().to_owned();
-    for part in parts {
-        match part.get(..3).and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
-            Some(byte) if byte.is_ascii() => {
-                plain.push(char::from(byte));
-                plain.push_str(&part[3..]);
-            }
-            _ => {
-                plain.push('\\');
-                plain.push_str(part);
-            }
-        }
-    }
-    plain
 }

@@ -7,13 +7,20 @@ mod cgroup;
 #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
 mod cpuid;
 mod cpuinfo;
+mod disk;
+pub mod fixture;
+mod gpu;
 mod meminfo;
+mod mount;
+#[cfg(feature = "nvml")]
+mod nvml;
 mod root;
 mod sysfs;
 mod system;
 
 use std::path::Path;
 
+use crate::gpu::NvmlDevice;
 use crate::{Cpu, CpuBudget, CpuList, Host, Sourced};
 
 use root::Root;
@@ -26,18 +33,26 @@ pub struct Overrides {
     pub cpu: Option<Cpu>,
     /// In place of `Cpus_allowed_list` in `/proc/self/status`.
     pub affinity: Option<Sourced<CpuList>>,
+    /// What NVML says of NVIDIA GPUs.
+    pub nvml: Vec<NvmlDevice>,
     /// Used where the files say nothing, as on other systems than Linux.
     pub system: System,
 }
 
 impl Overrides {
-    /// What the system that we run on says, for the calling thread.
+    /// What the system that we run on says, for the calling thread; NVML is not asked.
     pub fn live() -> Overrides {
         #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
         let cpu = Some(cpuid::read());
         #[cfg(not(any(target_arch = "x86_64", target_arch = "x86")))]
         let cpu = None;
-        Overrides { cpu, affinity: system::affinity(), system: System::live() }
+        Overrides { cpu, affinity: system::affinity(), nvml: Vec::new(), system: System::live() }
+    }
+
+    /// Asks NVML too. Not everybody does, because it loads the driver's library into this process and may take a second.
+    #[cfg(feature = "nvml")]
+    pub fn with_nvml(self) -> Overrides {
+        Overrides { nvml: nvml::devices(), ..self }
     }
 }
 
@@ -49,18 +64,28 @@ impl Host {
 
     /// Looks at the machine whose `/sys`, `/proc` and cgroup files lie below `root`.
     pub fn probe_at(root: &Path, overrides: Overrides) -> Host {
-        let root = &Root(root);
-        let Overrides { cpu, affinity, system } = overrides;
+        Host::read(&Root::new(root), overrides)
+    }
+
+    fn read(root: &Root, overrides: Overrides) -> Host {
+        let Overrides { cpu, affinity, nvml, system } = overrides;
         let sysfs = sysfs::read(root, &system);
         let affinity = affinity.or_else(|| {
             let cpus = root.field("proc/self/status", "Cpus_allowed_list")?;
             Some(Sourced::new(CpuList::parse(&cpus)?, "/proc/self/status"))
         });
         let budget = budget(affinity, &sysfs, cgroup::cpu_quota(root));
+        let memory = meminfo::read(root, &system);
+        let mut cpu = cpu.unwrap_or_else(|| cpuinfo::read(root));
+        if let (None, Some(model)) = (&cpu.model, &system.cpu_model) {
+            cpu.model = Some(model.clone());
+            cpu.source = "operating system".to_owned();
+        }
         Host {
-            cpu: cpu.unwrap_or_else(|| cpuinfo::read(root)),
+            cpu,
             budget,
-            memory: meminfo::read(root, &system),
+            gpus: gpu::read(root, &nvml, &memory, &system),
+            memory,
             topology: sysfs.topology,
             os: system.os,
             kernel: system.kernel,

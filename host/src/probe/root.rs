@@ -1,5 +1,7 @@
 //! Bounded reads below a root directory.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::Path;
@@ -11,20 +13,58 @@ use crate::CpuList;
 /// 1,600 CPUs.
 const LIMIT: u64 = 4 << 20;
 
-/// The root of a machine's file system: `/`, or a tree of fixtures.
-pub(super) struct Root<'a>(pub(super) &'a Path);
+/// Entries of a directory that are looked at; real ones have below a hundred.
+const MOST_NAMES: usize = 4096;
 
-impl Root<'_> {
+/// The root of a machine's file system: `/`, or a tree of fixtures.
+pub(super) struct Root<'a> {
+    path: &'a Path,
+    /// What was read: path below the root, and content.
+    read: Option<RefCell<BTreeMap<String, String>>>,
+}
+
+impl<'a> Root<'a> {
+    pub(super) fn new(path: &'a Path) -> Root<'a> {
+        Root { path, read: None }
+    }
+
+    /// A root that remembers what was read.
+    pub(super) fn recording(path: &'a Path) -> Root<'a> {
+        Root { path, read: Some(RefCell::default()) }
+    }
+
+    /// What was read, by its path below the root.
+    pub(super) fn into_read(self) -> BTreeMap<String, String> {
+        self.read.map(RefCell::into_inner).unwrap_or_default()
+    }
+
     /// The content of a file, trimmed; the path is relative to the root.
     pub(super) fn text(&self, path: &str) -> Option<String> {
-        let path = self.0.join(path.trim_start_matches('/'));
+        let name = path.trim_start_matches('/');
+        let path = self.path.join(name);
         // Only a regular file, as those of sysfs and procfs are: opening a pipe would wait for its writer.
         if !fs::metadata(&path).ok()?.is_file() {
             return None;
         }
         let mut bytes = Vec::new();
         File::open(&path).ok()?.take(LIMIT).read_to_end(&mut bytes).ok()?;
-        Some(String::from_utf8_lossy(&bytes).trim().to_owned())
+        // The device tree ends its texts with NUL.
+        let text = String::from_utf8_lossy(&bytes).trim_matches(|c: char| c.is_whitespace() || c == '\0').to_owned();
+        if let Some(read) = &self.read {
+            read.borrow_mut().insert(name.to_owned(), text.clone());
+        }
+        Some(text)
+    }
+
+    /// The names in a directory, sorted.
+    pub(super) fn names(&self, path: &str) -> Vec<String> {
+        let Ok(entries) = fs::read_dir(self.path.join(path.trim_start_matches('/'))) else {
+            return Vec::new();
+        };
+        let names = entries.take(MOST_NAMES).filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        let mut names: Vec<String> = names.collect();
+        names.sort_unstable();
+        names
     }
 
     /// A file that holds one number.
@@ -46,4 +86,9 @@ impl Root<'_> {
 /// The lines `key : value` of a file of procfs.
 pub(super) fn fields(text: &str) -> impl Iterator<Item = (&str, &str)> {
     text.lines().filter_map(|line| line.split_once(':')).map(|(key, value)| (key.trim(), value.trim()))
+}
+
+/// `24684084 kB`, as memory is given in procfs, in bytes.
+pub(super) fn kibibytes(text: &str) -> Option<u64> {
+    text.strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
 }

@@ -3,14 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::cpuinfo;
-use super::root::Root;
+use super::root::{Root, kibibytes};
 use super::system::System;
-use crate::topology::{CoreMix, Topology};
+use crate::topology::{CoreMix, CpuSets, NumaNode, Topology};
 use crate::{CpuList, Sourced};
 
 const CPUS: &str = "sys/devices/system/cpu";
 /// The caches of one CPU that are looked at; real CPUs have up to five.
 const MOST_CACHES: usize = 16;
+const NODES: &str = "sys/devices/system/node";
+/// NUMA nodes that are looked at: the kernel's own limit.
+const MOST_NODES: usize = 1024;
 
 /// The topology, and the sets of CPUs that it was counted from.
 pub(super) struct Sysfs {
@@ -35,19 +38,26 @@ pub(super) fn read(root: &Root, system: &System) -> Sysfs {
         0 => system.cores.map(|cores| Sourced::new(cores, "operating system")),
         count => Some(Sourced::new(count, "/sys/devices/system/cpu/cpu*/topology")),
     };
-    let (mix, performance_cores) = kinds(root, &cores);
+    let kinds = kinds(root, &cores);
     let (l2_bytes_per_core, l3_bytes_total) = caches(root, &cores);
     let packages: BTreeSet<u32> = cores.iter().filter_map(|core| package(root, core.iter().next()?)).collect();
     let topology = Topology {
         logical_cpus,
         physical_cores,
-        performance_cores,
-        mix,
+        performance_cores: kinds.performance_cores,
+        mix: kinds.mix,
         threads_per_core: cores.iter().map(CpuList::len).max(),
         sockets: (!packages.is_empty()).then_some(packages.len()),
         numa_nodes: numa_nodes(root),
         l2_bytes_per_core,
         l3_bytes_total,
+        cpus: CpuSets {
+            online: online.clone().unwrap_or_default(),
+            performance: kinds.performance,
+            efficiency: kinds.efficiency,
+            one_per_core: cores.iter().filter_map(CpuList::first).collect(),
+        },
+        nodes: nodes(root, online.as_ref()),
     };
     Sysfs { topology, online, cores }
 }
@@ -81,30 +91,53 @@ fn package(root: &Root, cpu: u32) -> Option<u32> {
     root.number(&format!("{CPUS}/cpu{cpu}/topology/physical_package_id"))
 }
 
-/// Whether cores differ, and how many are the fast ones.
-fn kinds(root: &Root, cores: &[CpuList]) -> (CoreMix, Option<Sourced<usize>>) {
+/// The kinds of cores.
+struct Kinds {
+    mix: CoreMix,
+    performance_cores: Option<Sourced<usize>>,
+    performance: CpuList,
+    efficiency: CpuList,
+}
+
+/// Whether cores differ, and which are the fast ones.
+fn kinds(root: &Root, cores: &[CpuList]) -> Kinds {
     if cores.is_empty() {
-        return (CoreMix::Uniform, None);
+        let none = CpuList::default;
+        return Kinds { mix: CoreMix::Uniform, performance_cores: None, performance: none(), efficiency: none() };
     }
-    let among = |cpus: &CpuList| cores.iter().filter(|core| core.intersects(cpus)).count();
-    // Intel: the performance counters of P and E cores are two devices, each with its list of CPUs.
-    let p_cores = root.list("sys/devices/cpu_core/cpus").map_or(0, |cpus| among(&cpus));
-    let e_cores = root.list("sys/devices/cpu_atom/cpus").map_or(0, |cpus| among(&cpus));
-    if p_cores > 0 && e_cores > 0 {
-        return (CoreMix::Hybrid, Some(Sourced::new(p_cores, "/sys/devices/cpu_core/cpus")));
+    let split = |mix, source: &str, fast: &[bool]| {
+        let of = |wanted: bool| {
+            let cores = cores.iter().zip(fast).filter(move |(_, fast)| **fast == wanted);
+            cores.flat_map(|(core, _)| core.iter()).collect()
+        };
+        let count = fast.iter().filter(|fast| **fast).count();
+        Kinds {
+            mix,
+            performance_cores: Some(Sourced::new(count, source)),
+            performance: of(true),
+            efficiency: of(false),
+        }
+    };
+    // Intel: the performance counters of P and E cores are two devices, each with its list of CPUs; from Linux 6.13 the
+    // low-power E-cores of some models are a third.
+    let list = |device: &str| root.list(&format!("sys/devices/{device}/cpus")).unwrap_or_default();
+    let p_cpus = list("cpu_core");
+    let e_cpus = list("cpu_atom").union(&list("cpu_lowpower"));
+    let fast: Vec<bool> = cores.iter().map(|core| core.intersects(&p_cpus)).collect();
+    if fast.contains(&true) && cores.iter().any(|core| core.intersects(&e_cpus)) {
+        return split(CoreMix::Hybrid, "/sys/devices/cpu_core/cpus", &fast);
     }
     // Arm: the kernel rates every CPU, the fastest with 1024. An RK3588 has little cores of about 400; two tiers of big
     // cores (prime and gold) differ by less than a third.
-    let capacity = |core: &CpuList| root.number::<u32>(&format!("{CPUS}/cpu{}/cpu_capacity", core.iter().next()?));
+    let capacity = |core: &CpuList| root.number::<u32>(&format!("{CPUS}/cpu{}/cpu_capacity", core.first()?));
     if let Some(capacities) = cores.iter().map(capacity).collect::<Option<Vec<u32>>>() {
         let most = capacities.iter().copied().max().unwrap_or(0);
-        let big = capacities.iter().filter(|capacity| **capacity > most / 2).count();
-        if 0 < big && big < cores.len() {
-            let source = "/sys/devices/system/cpu/cpu*/cpu_capacity";
-            return (CoreMix::BigLittle, Some(Sourced::new(big, source)));
+        let fast: Vec<bool> = capacities.iter().map(|capacity| *capacity > most / 2).collect();
+        if fast.contains(&true) && fast.contains(&false) {
+            return split(CoreMix::BigLittle, "/sys/devices/system/cpu/cpu*/cpu_capacity", &fast);
         }
     }
-    (CoreMix::Uniform, Some(Sourced::new(cores.len(), "nothing tells the cores apart")))
+    split(CoreMix::Uniform, "nothing tells the cores apart", &vec![true; cores.len()])
 }
 
 /// The largest level-2 cache, and the sum of all level-3 caches.
@@ -149,7 +182,21 @@ fn cache_size(text: &str) -> Option<u64> {
 
 /// NUMA nodes that have CPUs.
 fn numa_nodes(root: &Root) -> Option<usize> {
-    let nodes = root.list("sys/devices/system/node/has_cpu");
-    let nodes = nodes.or_else(|| root.list("sys/devices/system/node/online"))?;
+    let nodes = root.list(&format!("{NODES}/has_cpu"));
+    let nodes = nodes.or_else(|| root.list(&format!("{NODES}/online")))?;
     (!nodes.is_empty()).then_some(nodes.len())
+}
+
+/// Every NUMA node with its CPUs that are online, and its memory.
+fn nodes(root: &Root, online: Option<&CpuList>) -> Vec<NumaNode> {
+    let ids = root.list(&format!("{NODES}/online")).unwrap_or_default();
+    let node = |id: u32| {
+        let cpus = root.list(&format!("{NODES}/node{id}/cpulist"))?;
+        let source = format!("/{NODES}/node{id}/meminfo");
+        // `Node 0 MemTotal:       32611004 kB`.
+        let memory = root.field(&source, &format!("Node {id} MemTotal"));
+        let memory = memory.and_then(|text| kibibytes(&text)).map(|bytes| Sourced::new(bytes, source));
+        Some(NumaNode { id, cpus: online.map_or(cpus.clone(), |online| cpus.intersection(online)), memory })
+    };
+    ids.iter().take(MOST_NODES).filter_map(node).collect()
 }

@@ -2,7 +2,7 @@
 
 use std::thread;
 
-use sysinfo::{MemoryRefreshKind, RefreshKind};
+use sysinfo::{CpuRefreshKind, MemoryRefreshKind, RefreshKind};
 
 use crate::{CpuList, Sourced};
 
@@ -17,6 +17,8 @@ pub struct System {
     pub cpus: Option<usize>,
     /// Physical cores.
     pub cores: Option<usize>,
+    /// Model of the processor, where no file says it: on other systems than Linux.
+    pub cpu_model: Option<String>,
     /// Bytes of main memory.
     pub total_memory: Option<u64>,
     /// Bytes of memory that can be had without swapping.
@@ -26,15 +28,18 @@ pub struct System {
 impl System {
     /// Asks the system that we run on.
     pub(super) fn live() -> System {
-        let memory = RefreshKind::nothing().with_memory(MemoryRefreshKind::nothing().with_ram());
-        let memory = sysinfo::System::new_with_specifics(memory).ok();
+        let kinds = RefreshKind::nothing().with_memory(MemoryRefreshKind::nothing().with_ram());
+        let kinds = if cfg!(target_os = "linux") { kinds } else { kinds.with_cpu(CpuRefreshKind::nothing()) };
+        let system = sysinfo::System::new_with_specifics(kinds).ok();
+        let model = system.as_ref().and_then(|system| system.cpus().first()).map(|cpu| cpu.brand().trim().to_owned());
         System {
             os: sysinfo::System::long_os_version().ok(),
             kernel: sysinfo::System::kernel_version().ok(),
             cpus: thread::available_parallelism().ok().map(usize::from),
             cores: sysinfo::System::physical_core_count().ok(),
-            total_memory: memory.as_ref().map(sysinfo::System::total_memory).filter(|bytes| *bytes > 0),
-            available_memory: memory.as_ref().map(sysinfo::System::available_memory).filter(|bytes| *bytes > 0),
+            cpu_model: model.filter(|model| !model.is_empty()),
+            total_memory: system.as_ref().map(sysinfo::System::total_memory).filter(|bytes| *bytes > 0),
+            available_memory: system.as_ref().map(sysinfo::System::available_memory).filter(|bytes| *bytes > 0),
         }
     }
 }

@@ -4,6 +4,7 @@
 //! ```text
 //! # synthetic | recorded | a link, and what the machine is
 //! path = content                                  \n and \t in the content are a line break and a tab
+//! nvml.json = [..]                                what NVML says of this machine
 //! sys/cpu{0-15}/sib = {n},{n+16}                  one file per n from 0 to 15
 //! sys/cpu{0-14:2}/sib = {n}-{n+1}                 n = 0, 2, ... 14; also {n-1}, {n*2} and {n/2}
 //! ```
@@ -15,7 +16,8 @@ use tempfile::TempDir;
 
 /// Where the fixtures are.
 pub(crate) fn fixtures() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
+    // The tests of `xtask` read them too.
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../host/tests/fixtures")
 }
 
 /// The description of one machine.
@@ -25,8 +27,13 @@ pub(crate) fn description(name: &str) -> String {
 
 /// The tree of one machine.
 pub(crate) fn machine(name: &str) -> TempDir {
+    planted(&description(name))
+}
+
+/// The tree that a description stands for.
+pub(crate) fn planted(description: &str) -> TempDir {
     let root = tempfile::tempdir().expect("a temporary directory");
-    for (path, content) in files(&description(name)) {
+    for (path, content) in files(description) {
         put(root.path(), &path, &content);
     }
     root
@@ -35,8 +42,11 @@ pub(crate) fn machine(name: &str) -> TempDir {
 /// Writes one file below the root.
 pub(crate) fn put(root: &Path, path: &str, content: &str) {
     let path = root.join(path);
-    fs::create_dir_all(path.parent().expect("a path below the root")).expect("a directory");
-    fs::write(path, content).expect("a file");
+    // Most directories are there already, and some trees have a thousand files.
+    if fs::write(&path, content).is_err() {
+        fs::create_dir_all(path.parent().expect("a path below the root")).expect("a directory");
+        fs::write(path, content).expect("a file");
+    }
 }
 
 /// The files that a description stands for.
@@ -46,7 +56,8 @@ pub(crate) fn files(description: &str) -> Vec<(String, String)> {
 }
 
 fn expand(line: &str) -> Vec<(String, String)> {
-    let (path, content) = line.split_once(" = ").unwrap_or_else(|| panic!("no ` = ` in {line:?}"));
+    let empty = || line.strip_suffix(" =").map(|path| (path, ""));
+    let (path, content) = line.split_once(" = ").or_else(empty).unwrap_or_else(|| panic!("no ` = ` in {line:?}"));
     let content = content.replace("\\n", "\n").replace("\\t", "\t") + "\n";
     let Some((before, rest)) = path.split_once('{') else {
         return vec![(path.to_owned(), content)];

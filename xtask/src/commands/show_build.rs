@@ -94,13 +94,13 @@ fn nothing_active() -> Error {
 }
 
 /// What the build itself recommends, for the machine that it was built on.
-fn optimal(info: &BuildInfo) -> Option<Measured> {
+pub(super) fn optimal(info: &BuildInfo) -> Option<Measured> {
     let threads = info.optimal_threads?.get() as usize;
     Some(Measured { generation: threads, prompt: threads })
 }
 
 /// The measured thread counts of the class that was measured last.
-fn measured(tuning: &Tuning) -> Option<Measured> {
+pub(super) fn measured(tuning: &Tuning) -> Option<Measured> {
     let latest = tuning.classes.values().max_by_key(|class| class.date)?;
     Some(Measured {
         generation: latest.generation.threads.get() as usize,

@@ -241,12 +241,21 @@ fn facts(store: &Store, host: &Host, ids: &[BuildId], depth: u32) -> Result<llam
         builds,
         threads,
         thread_counts: host::threads::sweep(host.budget.cpus, threads),
-        cores: Vec::new(),
+        cores: fast_cores(host),
         numa_nodes: host.topology.numa_nodes.unwrap_or(1),
-        huge_pages: None,
+        huge_pages: host.memory.huge_pages.transparent.as_ref().map(|setting| setting.value.to_string()),
         may_raise_priority: machine::is_root(),
         depth,
     })
+}
+
+/// One CPU of each fast core; none where we may not use all of them, since a mask must not leave our affinity.
+fn fast_cores(host: &Host) -> Vec<u32> {
+    let topology = &host.topology;
+    if host.budget.affinity.value < topology.logical_cpus.value {
+        return Vec::new();
+    }
+    topology.cpus.one_per_core.intersection(&topology.cpus.performance).iter().collect()
 }
 
 fn build(store: &Store, host: &Host, id: &BuildId) -> Result<llama::Build> {
