@@ -165,10 +165,10 @@ impl Names {
     }
 }
 
-/// Files of CPUs in a row become one line, when they hold the same or the number of their CPU.
+/// Files of CPUs in a row become one line, when they hold the same, or all of them the number of their CPU.
 fn compact(files: Vec<(String, String)>) -> Vec<(String, String)> {
     const CPU: &str = "sys/devices/system/cpu/cpu";
-    let mut rows: BTreeMap<(String, String), BTreeSet<usize>> = BTreeMap::new();
+    let mut rows: BTreeMap<String, Vec<(usize, String)>> = BTreeMap::new();
     let mut lines = Vec::new();
     for (path, content) in files {
         let numbered = path.strip_prefix(CPU).and_then(|rest| {
@@ -177,22 +177,30 @@ fn compact(files: Vec<(String, String)>) -> Vec<(String, String)> {
         });
         match numbered {
             Some((number, rest)) if !content.contains(['{', '}']) => {
-                // Files that differ must not be in one row, but for those that hold their own number.
-                let kind = if content == number.to_string() { "{n}".to_owned() } else { content };
-                rows.entry((rest, kind)).or_default().insert(number);
+                rows.entry(rest).or_default().push((number, content));
             }
             _ => lines.push((path, content)),
         }
     }
-    for ((rest, content), row) in rows {
+    for (rest, mut row) in rows {
+        row.sort_unstable();
+        if row.iter().all(|(number, content)| *content == number.to_string()) {
+            row.iter_mut().for_each(|(_, content)| "{n}".clone_into(content));
+        }
         let mut row = row.into_iter().peekable();
-        while let Some(first) = row.next() {
+        while let Some((first, content)) = row.next() {
             let mut last = first;
-            while row.next_if_eq(&(last + 1)).is_some() {
+            while row.next_if(|(number, same)| *number == last + 1 && *same == content).is_some() {
                 last += 1;
             }
-            lines.push((format!("{CPU}{{{first}-{last}}}/{rest}"), content.clone()));
+            let cpus = if first == last { first.to_string() } else { format!("{{{first}-{last}}}") };
+            lines.push((format!("{CPU}{cpus}/{rest}"), content.replace("{n}", &number_of(first, last))));
         }
     }
     lines
+}
+
+/// How a line names the CPU that it is of.
+fn number_of(first: usize, last: usize) -> String {
+    if first == last { first.to_string() } else { "{n}".to_owned() }
 }
