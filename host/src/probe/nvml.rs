@@ -1,5 +1,5 @@
 //! What NVML says of NVIDIA GPUs. The library belongs to the driver and is opened at run time; where there is none, there
-//! are no devices.
+//! are no devices. Of drivers older than 510 the names are known, but no memory.
 
 use std::ffi::OsStr;
 
