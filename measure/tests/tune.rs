@@ -222,6 +222,23 @@ fn what_was_interrupted_goes_on_where_it_stopped() {
 }
 
 #[test]
+fn a_search_ends_as_it_did_whatever_else_was_measured_meanwhile() {
+    let space = usual_space();
+    for seed in 1..20 {
+        let mut journal = Journal::new("here".into());
+        let mut machine = Machine::new(usual);
+        machine.state = seed * 31_337;
+        let mut search_for = |goal, machine: &mut Machine| {
+            search(&space, &wish(goal), SIZES, &mut journal, machine, &mut |_| Ok(())).unwrap()
+        };
+        let first = search_for(Goal::Balanced, &mut machine);
+        search_for(Goal::Prompt, &mut machine);
+        search_for(Goal::Generation, &mut machine);
+        assert_eq!(search_for(Goal::Balanced, &mut machine), first, "seed {seed}");
+    }
+}
+
+#[test]
 fn the_time_is_kept_and_what_was_not_reached_is_named() {
     let mut machine = Machine::new(usual);
     let wish = Wish { budget: Duration::from_secs(5 * 35), ..wish(Goal::Balanced) };

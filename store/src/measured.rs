@@ -34,6 +34,16 @@ impl Store {
     }
 }
 
+impl Store {
+    /// How many other hosts have measurements of a build in this store, which say nothing about this one. A store that lies
+    /// on a shared disk, or a machine whose processor was exchanged, has them.
+    pub fn tuned_elsewhere(&self, host: &HostFingerprint, id: &BuildId) -> usize {
+        let Ok(hosts) = fs::read_dir(self.root().join("tuning")) else { return 0 };
+        let others = hosts.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<HostFingerprint>().ok());
+        others.filter(|other| other != host && self.tuning_path(other, id).is_file()).count()
+    }
+}
+
 impl Writer<'_> {
     /// Stores what was measured with one class of model, in place of an earlier measurement of that class; other classes
     /// stay.

@@ -104,7 +104,7 @@ pub(crate) fn find(store: &Store, host: &HostFingerprint, id: &BuildId, class: &
     let tuning = store.tuning(host, id)?.and_then(|mut tuning| tuning.classes.remove(class));
     tuning.ok_or_else(|| {
         Error::new(codes::NOT_TUNED, format!("`{id}` is not tuned for {class} on this machine"))
-            .hint("measure its best settings with `cargo xtask tune`")
+            .hint("`cargo xtask tune` searches for the best settings; if it found another build to be faster, `--builds all` has it")
     })
 }
 

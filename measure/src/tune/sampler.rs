@@ -84,7 +84,8 @@ impl<F: FnMut(&Launch)> LlamaBench<F> {
         let process = Process { label: &launch.run.build, line: &line, tests, threads: launch.threads, repetitions: 1 };
         let mut samples = Vec::new();
         let peak = process.run(&mut command, |test, record| {
-            let seconds = record.samples_ns[0] as f64 / 1e9 / f64::from(test.tokens);
+            // What is read back from JSON must be the very same number.
+            let seconds = text::round(record.samples_ns[0] as f64 / 1e9 / f64::from(test.tokens), 12);
             samples.push(Sample { launch: launch.clone(), test, seconds_per_token: seconds, peak_memory_bytes: None });
         })?;
         for sample in &mut samples {

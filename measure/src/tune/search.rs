@@ -84,8 +84,17 @@ pub fn search(
     on_event: &mut dyn FnMut(Event<'_>) -> Result<()>,
 ) -> Result<Outcome> {
     let before = Duration::try_from_secs_f64(journal.seconds).unwrap_or_default();
-    let mut search =
-        Search { wish, sizes, journal, sampler, on_event, before, times: Vec::new(), baseline: &space.baseline };
+    let mut search = Search {
+        wish,
+        sizes,
+        journal,
+        sampler,
+        on_event,
+        before,
+        seen: Vec::new(),
+        times: Vec::new(),
+        baseline: &space.baseline,
+    };
     let mut incumbent = space.baseline.clone();
     let mut outcome = Outcome {
         goal: wish.goal,
@@ -141,6 +150,9 @@ struct Search<'a> {
     on_event: &'a mut dyn FnMut(Event<'_>) -> Result<()>,
     /// The time that the journal's rounds took before this search.
     before: Duration,
+    /// The rounds that this search has looked at, from the journal or new, in its order. What else the journal holds must
+    /// change nothing, or the same search would end differently the second time.
+    seen: Vec<Round>,
     /// Seconds of each process of this search.
     times: Vec<f64>,
     baseline: &'a Setup,
@@ -338,8 +350,9 @@ impl<'a> Search<'a> {
         number: u32,
         wanted: &[(Launch, Vec<Test>)],
     ) -> Result<Result<Round, Stop>> {
-        if let Some(round) = self.journal.find(stage, part, number, wanted) {
-            return Ok(Ok(round.clone()));
+        if let Some(round) = self.journal.find(stage, part, number, wanted).cloned() {
+            self.seen.push(round.clone());
+            return Ok(Ok(round));
         }
         // The last comparison runs in any case: without it nothing of the rest would count.
         if part != Part::Together && !self.has_time_for(wanted.len()) {
@@ -363,9 +376,10 @@ impl<'a> Search<'a> {
                 Err(error) => return Err(error),
             }
         }
-        self.journal.seconds = self.spent().as_secs_f64();
-        self.journal.seconds_per_process = median(&self.times).unwrap_or_default();
+        self.journal.seconds = crate::text::round(self.spent().as_secs_f64(), 3);
+        self.journal.seconds_per_process = crate::text::round(median(&self.times).unwrap_or_default(), 6);
         self.journal.rounds.push(round.clone());
+        self.seen.push(round.clone());
         (self.on_event)(Event::Round(self.journal))?;
         Ok(Ok(round))
     }
@@ -414,7 +428,7 @@ impl<'a> Search<'a> {
 
     fn all(&self, setup: &Setup, phase: Phase) -> Vec<f64> {
         let (launch, test) = (setup.launch(phase), self.test(phase, 0));
-        self.journal.rounds.iter().filter_map(|round| round.seconds(&launch, test)).collect()
+        self.seen.iter().filter_map(|round| round.seconds(&launch, test)).collect()
     }
 
     /// Everything that was kept against the baseline.

@@ -45,7 +45,9 @@ fn measurements_are_kept_by_host_build_and_class() {
     assert_eq!(read, written);
     assert_eq!(read.classes[&small], measured(4, 21.0));
     assert_eq!(read.classes[&large], measured(2, 3.0));
-    assert_eq!(home.store.tuning(&"other".parse().unwrap(), &id).unwrap(), None);
+    let other = "other".parse().unwrap();
+    assert_eq!(home.store.tuning(&other, &id).unwrap(), None);
+    assert_eq!((home.store.tuned_elsewhere(&host, &id), home.store.tuned_elsewhere(&other, &id)), (0, 1));
 }
 
 #[test]

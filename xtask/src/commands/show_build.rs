@@ -35,6 +35,8 @@ struct View {
     active: bool,
     info: BuildInfo,
     tuning: Result<Option<Tuning>>,
+    /// Other hosts that have measured it.
+    tuned_elsewhere: usize,
     threads: Result<ThreadChoice>,
     cpu_budget: usize,
     /// Of a portable build, or where one is forced.
@@ -68,6 +70,7 @@ impl Flags {
             info,
             cpu_budget: host.budget.cpus,
             verification: self.verify.then(|| store.verify(&id)).transpose()?,
+            tuned_elsewhere: store.tuned_elsewhere(&machine::fingerprint(&host), &id),
             tuning,
             id,
         };
@@ -195,6 +198,11 @@ fn as_text(view: &View) -> String {
             line("tuned", &format!("{class}: {settings}; {speed} of {} (goal: {})", search.baseline, search.goal));
         }
     }
+    if view.tuned_elsewhere > 0 {
+        let n = view.tuned_elsewhere;
+        let others = if n == 1 { "one other machine".to_owned() } else { format!("{n} other machines") };
+        line("", &format!("measured on {others} too, or on this one with another CPU: not used here"));
+    }
     if let Some(found) = &view.verification {
         line("files", if found.is_intact() { "all as installed" } else { "damaged" });
     }
@@ -216,6 +224,7 @@ mod tests {
             info,
             tuning: Ok(None),
             threads: Ok(ThreadChoice { generation: 2, prompt: 2, why }),
+            tuned_elsewhere: 0,
             cpu_budget: 2,
             verification: None,
         }

@@ -151,10 +151,15 @@ impl Flags {
         journal: &mut Journal,
         host: &Host,
     ) -> Result<Outcome> {
-        if journal.rounds.is_empty()
-            && let Some(why) = machine::busy(host)
-        {
-            ui::note(format!("warning   {why}: what is measured now may not hold later"));
+        if journal.rounds.is_empty() {
+            if tuned_elsewhere(facts, host) {
+                ui::note(
+                    "anew      what was measured on another machine, or with another CPU in this one, is not used",
+                );
+            }
+            if let Some(why) = machine::busy(host) {
+                ui::note(format!("warning   {why}: what is measured now may not hold later"));
+            }
         }
         let progress = std::cell::RefCell::new(Progress::new("tuning", Unit::Steps));
         let budget = self.budget;
@@ -231,6 +236,13 @@ fn keep(store: &Store, host: &Host, model: &Model, outcome: &Outcome, journal: &
         ui::note(format!("hint      it is not the active build: `cargo xtask use {id}`"));
     }
     Ok(())
+}
+
+/// Whether a build was tuned on another host.
+fn tuned_elsewhere(facts: &llama::Facts, host: &Host) -> bool {
+    let (store, fingerprint) = (workspace::store(), machine::fingerprint(host));
+    let ids = facts.builds.iter().filter_map(|build| build.label.parse().ok());
+    ids.into_iter().any(|id| store.tuned_elsewhere(&fingerprint, &id) > 0)
 }
 
 /// What there is to choose from.

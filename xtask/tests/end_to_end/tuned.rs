@@ -29,15 +29,15 @@ fn a_second_search_measures_nothing() {
     let first = tune();
     assert!(first.status.success(), "{}", text(&first.stderr));
     let shown = text(&first.stdout);
-    assert!(shown.contains("| kernels |"), "{shown}");
+    assert!(shown.contains("kernels |"), "{shown}");
     let file = search_file(installed.home()).expect("what was measured is kept");
     let kept = read(&file);
-    assert!(kept["journal"]["rounds"].as_array().unwrap().len() >= 2);
+    assert!(!kept["journal"]["rounds"].as_array().unwrap().is_empty());
 
     let second = tune();
     assert!(second.status.success(), "{}", text(&second.stderr));
     assert_eq!(text(&second.stdout), shown, "the same figures lead to the same answer");
-    assert_eq!(read(&file), kept);
+    assert!(read(&file) == kept, "the second search has changed what is kept");
 
     // What is kept as tuning is what `show-build` shows and `bench --tuned` measures; nothing is when nothing was better.
     let kept = text(&first.stderr).contains("kept      as tuning");
@@ -91,6 +91,21 @@ fn a_damaged_search_is_made_anew() {
     other["journal"]["subject"]["machine"] = "another".into();
     fs::write(&file, other.to_string()).unwrap();
     assert!(text(&tune().stderr).contains("the machine, what we may use of it, or the model is another"));
+}
+
+#[test]
+fn what_another_machine_measured_is_not_used_and_that_is_said() {
+    let installed = Installed::find().copied();
+    // As it looks when the processor was exchanged, or the store lies on a shared disk.
+    let tuning = installed.home().join("tuning");
+    let _ = fs::remove_dir_all(&tuning);
+    fs::create_dir_all(tuning.join("0123456789abcdef")).unwrap();
+    fs::write(tuning.join("0123456789abcdef").join(format!("{}.json", installed.active_id())), "{}").unwrap();
+    let done = output(installed.xtask(&TINY).args(["--budget", "1s"]));
+    assert!(done.status.success(), "{}", text(&done.stderr));
+    assert!(text(&done.stderr).contains("with another CPU in this one, is not used"), "{}", text(&done.stderr));
+    let build = output(installed.xtask(&["show-build"]));
+    assert!(text(&build.stdout).contains("measured on one other machine too"), "{}", text(&build.stdout));
 }
 
 #[test]

@@ -78,7 +78,7 @@ fn build(facts: &Facts) -> Vec<Verdict> {
             _ if !build.tuned => vec![note(
                 "not_measured",
                 "the active build has not been measured here, so the threads are a guess".to_owned(),
-                "`cargo xtask bench` measures and keeps the best",
+                "`cargo xtask tune` measures and keeps the best settings, `cargo xtask bench` the best threads",
             )],
             _ => Vec::new(),
         },
