@@ -251,6 +251,18 @@ fn the_time_is_kept_and_what_was_not_reached_is_named() {
 }
 
 #[test]
+fn every_goal_has_its_own_time() {
+    let mut journal = Journal::new("here".into());
+    for goal in [Goal::Balanced, Goal::Prompt, Goal::Generation] {
+        let wish = Wish { budget: Duration::from_secs(5 * 120), ..wish(goal) };
+        let mut machine = Machine::new(usual);
+        let outcome = search(&usual_space(), &wish, SIZES, &mut journal, &mut machine, &mut |_| Ok(())).unwrap();
+        assert_eq!(outcome.stopped, None, "{goal:?}");
+    }
+    assert_eq!(journal.seconds.len(), 3);
+}
+
+#[test]
 fn a_choice_that_does_not_run_is_named_and_left_out() {
     let mut machine = Machine::new(usual);
     machine.fails = |launch| is(launch, "null", "2");

@@ -13,7 +13,7 @@ use crate::verdict::GENERATION_LOSS_ALLOWED;
 pub const LOSS_ALLOWED: f64 = GENERATION_LOSS_ALLOWED;
 
 /// What to make faster.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Goal {
     /// Either phase, and neither at a cost of more than [`LOSS_ALLOWED`] to the other.

@@ -1,8 +1,11 @@
 //! Every round that was measured, so that nothing is measured twice and nothing is lost.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::goal::Goal;
 use super::setup::Launch;
 use crate::llama_bench::Test;
 
@@ -21,8 +24,8 @@ pub struct Journal {
     pub subject: Value,
     /// How many tokens are measured.
     pub sizes: Option<Sizes>,
-    /// Time that all its rounds took, in seconds.
-    pub seconds: f64,
+    /// Time that was spent on each goal, in seconds; rounds that one takes from another cost it nothing.
+    pub seconds: BTreeMap<Goal, f64>,
     /// The median time of a process, in seconds; zero until one has run.
     pub seconds_per_process: f64,
     /// In the order in which they were measured.
@@ -94,7 +97,7 @@ impl Journal {
             schema_version: SCHEMA_VERSION,
             subject,
             sizes: None,
-            seconds: 0.0,
+            seconds: BTreeMap::new(),
             seconds_per_process: 0.0,
             rounds: Vec::new(),
         }

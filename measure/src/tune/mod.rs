@@ -18,7 +18,7 @@ pub use goal::{Goal, Judgement, LOSS_ALLOWED, Request, Speed};
 pub use journal::{Failure, Journal, Part, Round, SCHEMA_VERSION, Sample, Sizes};
 pub use outcome::{Drift, Outcome, Rates, Stop, Together, Tried, Verdict};
 pub use sampler::LlamaBench;
-pub use search::{Event, Sampler, Wish, search};
+pub use search::{Event, Sampler, Wish, search, spent_before};
 pub use setup::{Change, Launch, Run, Setup};
 pub use space::{Choice, Knob, Skipped, Space, Stage};
 pub use text::{render, tried, verdict};

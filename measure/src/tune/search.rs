@@ -51,7 +51,7 @@ pub struct Wish {
     pub goal: Goal,
     /// The weighting of the phases.
     pub request: Request,
-    /// How long it may take, with what the journal's rounds took before; the last comparison is kept in mind.
+    /// How long it may take, with what was spent on the goal before; the last comparison is kept in mind.
     pub budget: Duration,
 }
 
@@ -83,7 +83,7 @@ pub fn search(
     sampler: &mut dyn Sampler,
     on_event: &mut dyn FnMut(Event<'_>) -> Result<()>,
 ) -> Result<Outcome> {
-    let before = Duration::try_from_secs_f64(journal.seconds).unwrap_or_default();
+    let before = spent_before(journal, wish.goal);
     let mut search = Search {
         wish,
         sizes,
@@ -142,13 +142,18 @@ pub fn search(
     Ok(outcome)
 }
 
+/// The time that earlier searches have spent on a goal.
+pub fn spent_before(journal: &Journal, goal: Goal) -> Duration {
+    journal.seconds.get(&goal).and_then(|seconds| Duration::try_from_secs_f64(*seconds).ok()).unwrap_or_default()
+}
+
 struct Search<'a> {
     wish: &'a Wish,
     sizes: Sizes,
     journal: &'a mut Journal,
     sampler: &'a mut dyn Sampler,
     on_event: &'a mut dyn FnMut(Event<'_>) -> Result<()>,
-    /// The time that the journal's rounds took before this search.
+    /// The time that this goal took before this search.
     before: Duration,
     /// The rounds that this search has looked at, from the journal or new, in its order. What else the journal holds must
     /// change nothing, or the same search would end differently the second time.
@@ -376,7 +381,8 @@ impl<'a> Search<'a> {
                 Err(error) => return Err(error),
             }
         }
-        self.journal.seconds = crate::text::round(self.spent().as_secs_f64(), 3);
+        let seconds = crate::text::round(self.spent().as_secs_f64(), 3);
+        self.journal.seconds.insert(self.wish.goal, seconds);
         self.journal.seconds_per_process = crate::text::round(median(&self.times).unwrap_or_default(), 6);
         self.journal.rounds.push(round.clone());
         self.seen.push(round.clone());
@@ -384,7 +390,7 @@ impl<'a> Search<'a> {
         Ok(Ok(round))
     }
 
-    /// The time that was spent on this journal. What an earlier search spent counts, so that the same search, run again,
+    /// The time that was spent on this goal. What an earlier search spent counts, so that the same search, run again,
     /// does not go on for ever.
     fn spent(&self) -> Duration {
         self.before + self.sampler.elapsed()

@@ -164,7 +164,7 @@ impl Flags {
         let progress = std::cell::RefCell::new(Progress::new("tuning", Unit::Steps));
         let budget = self.budget;
         let began = std::time::Instant::now();
-        let before = journal.seconds as u64;
+        let before = tune::spent_before(journal, self.goal.into()).as_secs();
         let mut sampler = tune::LlamaBench::new(model.path.clone(), |launch| {
             let spent = (before + began.elapsed().as_secs()).min(budget.as_secs());
             let options: Vec<String> =
