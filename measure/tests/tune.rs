@@ -251,6 +251,24 @@ fn the_time_is_kept_and_what_was_not_reached_is_named() {
 }
 
 #[test]
+fn a_time_that_ran_out_stays_so_and_a_longer_one_goes_on() {
+    for seconds in (20..400).step_by(7) {
+        let wish = |seconds| Wish { budget: Duration::from_secs(seconds), ..wish(Goal::Balanced) };
+        let mut journal = Journal::new("here".into());
+        let mut machine = Machine::new(usual);
+        let mut run = |budget| {
+            let before = machine.measured;
+            let found = search(&usual_space(), &wish(budget), SIZES, &mut journal, &mut machine, &mut |_| Ok(()));
+            (found.unwrap(), machine.measured - before)
+        };
+        let (first, _) = run(seconds);
+        assert_eq!(run(seconds), (first.clone(), 0), "{seconds} s");
+        let (longer, more) = run(7200);
+        assert_eq!((longer.stopped, more > 0), (None, first.stopped.is_some()), "{seconds} s");
+    }
+}
+
+#[test]
 fn every_goal_has_its_own_time() {
     let mut journal = Journal::new("here".into());
     for goal in [Goal::Balanced, Goal::Prompt, Goal::Generation] {

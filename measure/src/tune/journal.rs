@@ -26,6 +26,9 @@ pub struct Journal {
     pub sizes: Option<Sizes>,
     /// Time that was spent on each goal, in seconds; rounds that one takes from another cost it nothing.
     pub seconds: BTreeMap<Goal, f64>,
+    /// The budget of each goal that ran out, in seconds: with no more time, nothing more is measured.
+    #[serde(default)]
+    pub exhausted: BTreeMap<Goal, u64>,
     /// The median time of a process, in seconds; zero until one has run.
     pub seconds_per_process: f64,
     /// In the order in which they were measured.
@@ -98,6 +101,7 @@ impl Journal {
             subject,
             sizes: None,
             seconds: BTreeMap::new(),
+            exhausted: BTreeMap::new(),
             seconds_per_process: 0.0,
             rounds: Vec::new(),
         }

@@ -361,6 +361,7 @@ impl<'a> Search<'a> {
         }
         // The last comparison runs in any case: without it nothing of the rest would count.
         if part != Part::Together && !self.has_time_for(wanted.len()) {
+            self.journal.exhausted.insert(self.wish.goal, self.wish.budget.as_secs());
             return Ok(Err(Stop::Budget));
         }
         let mut round = Round { stage: stage.to_owned(), part, number, samples: Vec::new(), failures: Vec::new() };
@@ -398,6 +399,9 @@ impl<'a> Search<'a> {
 
     /// Whether this many processes, and then the last comparison, fit into the time that is left.
     fn has_time_for(&self, processes: usize) -> bool {
+        if self.journal.exhausted.get(&self.wish.goal).is_some_and(|budget| *budget >= self.wish.budget.as_secs()) {
+            return false;
+        }
         let spent = self.spent();
         let each = Duration::try_from_secs_f64(self.journal.seconds_per_process).unwrap_or_default();
         let processes = u32::try_from(processes).unwrap_or(u32::MAX).saturating_add(TOGETHER_ROUNDS * 2);
