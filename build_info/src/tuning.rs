@@ -68,7 +68,7 @@ pub struct ClassTuning {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(expecting = "an object")]
 pub struct Search {
-    /// What was to become faster: `no_harm`, `prompt`, `generation` or `balanced`.
+    /// What was to become faster: `no-harm`, `prompt`, `generation` or `balanced`.
     pub goal: String,
     /// The build that it started from, with llama.cpp's own settings.
     pub baseline: BuildId,
