@@ -1,5 +1,8 @@
 //! One llama-bench process: started, read line by line, and what it prints held against what it was asked.
 
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -9,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::record::{self, Record};
 use crate::report::Phase;
+use crate::text;
 
 /// Longer than any sane single run; a hung child must not hang us for ever.
 const LIMIT: Duration = Duration::from_secs(2 * 60 * 60);
@@ -24,12 +28,49 @@ pub struct Test {
     pub depth: u32,
 }
 
+/// A llama-bench, and what it is told.
+pub(crate) struct Call<'a> {
+    pub(crate) program: &'a Path,
+    /// Environment on top of ours.
+    pub(crate) environment: &'a BTreeMap<String, String>,
+    pub(crate) args: Vec<OsString>,
+}
+
+impl Call<'_> {
+    fn command(&self) -> Command {
+        let mut command = Command::new(self.program);
+        // A build finds its own libraries; an inherited path, such as cargo's, would have it run with others.
+        command.args(&self.args).env_remove("LD_LIBRARY_PATH").envs(self.environment);
+        command
+    }
+
+    /// As a line that a person can paste into a shell.
+    pub(crate) fn line(&self) -> String {
+        let words = self.environment.iter().map(|(name, value)| format!("{name}={}", text::quoted(value)));
+        let program = text::quoted(&self.program.to_string_lossy());
+        let args = self.args.iter().map(|arg| text::quoted(&arg.to_string_lossy()));
+        words.chain([program]).chain(args).collect::<Vec<_>>().join(" ")
+    }
+}
+
+/// Refuses a path that llama-bench does not understand.
+///
+/// # Errors
+/// [`codes::MODEL_UNREADABLE`].
+pub(crate) fn check_model(model: &Path) -> Result<()> {
+    if !model.to_string_lossy().contains(',') {
+        return Ok(());
+    }
+    // llama-bench splits the value of `-m` at commas and knows no escape.
+    let message = format!("model `{}` has a comma in its path, which llama-bench cannot take", model.display());
+    Err(Error::new(codes::MODEL_UNREADABLE, message).hint("rename it, or give a symbolic link to it"))
+}
+
 /// A process and what is expected of it.
 pub(crate) struct Process<'a> {
     /// The build's label, for messages.
     pub(crate) label: &'a str,
-    /// The same command as a line that a person can paste.
-    pub(crate) line: &'a str,
+    pub(crate) call: Call<'a>,
     /// What it must print, each once.
     pub(crate) tests: &'a [Test],
     /// The threads that it must report.
@@ -44,10 +85,10 @@ impl Process<'_> {
     /// # Errors
     /// [`codes::BENCH_FAILED`] with its last words when it fails, or prints something else than what it was asked for;
     /// [`codes::INTERRUPTED`], after the results until then.
-    pub(crate) fn run(&self, command: &mut Command, mut on_result: impl FnMut(Test, Record)) -> Result<Option<u64>> {
+    pub(crate) fn run(&self, mut on_result: impl FnMut(Test, Record)) -> Result<Option<u64>> {
         let mut seen: Vec<Test> = Vec::new();
         let mut unreadable = None;
-        let finished = process::run_lines(command, LIMIT, |line| {
+        let finished = process::run_lines(&mut self.call.command(), LIMIT, |line| {
             let got = record::parse(line).and_then(|record| {
                 let Some(record) = record else { return Ok(()) };
                 let test = self.accept(&record, &seen)?;
@@ -65,7 +106,7 @@ impl Process<'_> {
         })?;
         if !finished.status.success() {
             let why = format!("{}: {}", finished.ended_by(), last_words(&finished));
-            return Err(self.failed(&why).hint(format!("run it by hand: {}", self.line)));
+            return Err(self.failed(&why).hint(format!("run it by hand: {}", self.call.line())));
         }
         if let Some(error) = unreadable {
             return Err(error.context(format!("measuring `{}`", self.label)));
@@ -91,7 +132,7 @@ impl Process<'_> {
             return Err(unasked(&format!("a test of {n_prompt} + {n_gen} tokens{at}")));
         }
         if record.n_threads != self.threads {
-            return Err(unasked(&format!("a test with {}", crate::text::threads(record.n_threads))));
+            return Err(unasked(&format!("a test with {}", text::threads(record.n_threads))));
         }
         if record.samples_ns.len() != self.repetitions as usize {
             return Err(unasked(&format!("{} samples instead of {}", record.samples_ns.len(), self.repetitions)));

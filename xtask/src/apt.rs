@@ -8,12 +8,14 @@ use std::process::{Command, Stdio};
 
 use diagnostic::{Error, Result, codes};
 
+use crate::machine;
+
 /// What package scripts ask before they start a service.
 const POLICY: &str = "/usr/sbin/policy-rc.d";
 
 /// Whether packages can be installed here.
 pub(crate) fn is_possible() -> bool {
-    Path::new("/usr/bin/apt-get").exists() && rustix::process::geteuid().is_root()
+    Path::new("/usr/bin/apt-get").exists() && machine::is_root()
 }
 
 /// Installs packages; lists of packages that are missing or too old are fetched once.

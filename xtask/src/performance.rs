@@ -117,8 +117,10 @@ fn times(ratio: &Ratio) -> String {
 
 fn settings(outcome: &Outcome) -> String {
     let tuned = &outcome.tuned;
-    let build = if tuned.run.build == outcome.baseline.run.build { "" } else { "portable build, " };
-    format!("{build}`{tuned}`")
+    if tuned.run.build == outcome.baseline.run.build {
+        return format!("`{tuned}`");
+    }
+    format!("{} build, `{tuned}`", kind(&tuned.run.build))
 }
 
 /// Everything that was tried, folded away.
@@ -200,10 +202,15 @@ fn row(report: &Report, build: &BuildReport) -> String {
 
 /// `native`, `native + OpenBLAS`, `portable, tuned`: what tells builds apart on this page.
 fn name(build: &BuildReport) -> String {
-    let kind = build.label.split('-').next().unwrap_or(&build.label);
+    let kind = kind(&build.label);
     let blas = if build.backends.as_deref().is_some_and(|all| all.contains("BLAS")) { " + OpenBLAS" } else { "" };
     let tuned = if build.label.ends_with(" tuned") { ", tuned" } else { "" };
     format!("{kind}{blas}{tuned}")
+}
+
+/// `native` or `portable`: what the id of a build begins with.
+fn kind(id: &str) -> &str {
+    id.split('-').next().unwrap_or(id)
 }
 
 fn describe(machine: &serde_json::Value) -> String {

@@ -113,19 +113,19 @@ pub(crate) fn side(build: &bench::Build, tuning: &ClassTuning) -> bench::Build {
     let mut side = build.clone();
     side.label = format!("{} tuned", build.label);
     side.environment.extend(tuning.environment.clone());
-    for (name, value) in &tuning.settings {
-        let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        side.args.extend([format!("--{name}"), value]);
-    }
+    side.args.extend(options(tuning).flat_map(|(name, value)| [name, value]));
     side
 }
 
 /// Everything besides threads that a tuning sets, on one line; empty when it sets nothing else.
 pub(crate) fn settings(tuning: &ClassTuning) -> String {
     let variables = tuning.environment.iter().map(|(name, value)| format!("{name}={value}"));
-    let options = tuning
-        .settings
-        .iter()
-        .map(|(name, value)| format!("--{name} {}", value.as_str().map_or_else(|| value.to_string(), str::to_owned)));
+    let options = options(tuning).map(|(name, value)| format!("{name} {value}"));
     variables.chain(options).collect::<Vec<_>>().join(" ")
+}
+
+/// The options of llama-bench that a tuning sets, with their values.
+fn options(tuning: &ClassTuning) -> impl Iterator<Item = (String, String)> {
+    let text = |value: &serde_json::Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    tuning.settings.iter().map(move |(name, value)| (format!("--{name}"), text(value)))
 }

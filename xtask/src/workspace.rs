@@ -57,6 +57,17 @@ pub(crate) fn check_space(dir: &Path, bytes: u64) -> Result<()> {
     Ok(())
 }
 
+/// Fails unless a report can be written there later, after minutes of measuring.
+pub(crate) fn check_report(path: Option<&Path>) -> Result<()> {
+    match path.and_then(Path::parent) {
+        Some(dir) if !dir.as_os_str().is_empty() && !dir.is_dir() => {
+            let message = format!("`{}` is not a directory: the report cannot be written", dir.display());
+            Err(Error::new(codes::IO, message))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// The cargo that runs us.
 pub(crate) fn cargo() -> PathBuf {
     env::var_os("CARGO").map_or_else(|| "cargo".into(), PathBuf::from)

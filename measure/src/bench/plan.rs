@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
-use std::process::Command;
 
 use diagnostic::{Error, Result, codes};
 
+use crate::llama_bench::{self, Call};
 use crate::{bandwidth, text};
 
 /// Weights that one thread multiplies with one prompt token per second, in bytes: a slow AVX2 core manages this on
@@ -112,23 +112,14 @@ impl Plan {
         args
     }
 
-    /// A child as a command.
-    pub(crate) fn command(&self, child: &Child) -> Command {
+    pub(crate) fn call(&self, child: &Child) -> Call<'_> {
         let build = &self.builds[child.build];
-        let mut command = Command::new(&build.llama_bench);
-        // A build finds its own libraries; an inherited path, such as cargo's, would have it run with others.
-        command.args(self.args(child)).env_remove("LD_LIBRARY_PATH").envs(&build.environment);
-        command
+        Call { program: &build.llama_bench, environment: &build.environment, args: self.args(child) }
     }
 
     /// A child as a line that a person can paste into a shell.
     pub fn command_line(&self, child: &Child) -> String {
-        let build = &self.builds[child.build];
-        let words = build.environment.iter().map(|(name, value)| format!("{name}={}", text::quoted(value)));
-        let program = text::quoted(&build.llama_bench.to_string_lossy());
-        let args = self.args(child);
-        let args = args.iter().map(|arg| text::quoted(&arg.to_string_lossy()));
-        words.chain([program]).chain(args).collect::<Vec<_>>().join(" ")
+        self.call(child).line()
     }
 
     /// About how long it will take, in seconds: right within a factor of two or three, so that a person can decide.
@@ -169,12 +160,7 @@ impl Plan {
                 return refuse(format!("two builds are called `{}`", build.label));
             }
         }
-        if self.model.to_string_lossy().contains(',') {
-            // llama-bench splits the value of `-m` at commas and knows no escape.
-            let message =
-                format!("model `{}` has a comma in its path, which llama-bench cannot take", self.model.display());
-            return Err(Error::new(codes::MODEL_UNREADABLE, message).hint("rename it, or give a symbolic link to it"));
-        }
+        llama_bench::check_model(&self.model)?;
         let counts = [
             ("n_prompt", self.n_prompt),
             ("n_gen", self.n_gen),

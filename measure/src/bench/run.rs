@@ -78,12 +78,12 @@ fn run_child(plan: &Plan, child: &Child, observed: &mut Observed, on_event: &mut
     let test = |phase, tokens| Test { phase, tokens, depth: 0 };
     let process = Process {
         label,
-        line: &plan.command_line(child),
+        call: plan.call(child),
         tests: &[test(Phase::Prompt, plan.n_prompt), test(Phase::Generation, plan.n_gen)],
         threads: child.threads,
         repetitions: plan.repetitions,
     };
-    let peak = process.run(&mut plan.command(child), |test, record| {
+    let peak = process.run(|test, record| {
         let samples_ns = record.samples_ns.clone();
         let mean_ns = samples_ns.iter().map(|ns| *ns as f64).sum::<f64>() / samples_ns.len() as f64;
         let tokens_per_second = f64::from(test.tokens) * 1e9 / mean_ns;

@@ -2,7 +2,6 @@
 
 use crate::ratio::Ratio;
 use crate::report::{BuildReport, Figure, Phase, Report};
-use crate::stats::Summary;
 use crate::text;
 use crate::tune::Outcome;
 use crate::verdict::times;
@@ -44,8 +43,8 @@ fn panel(svg: &mut Svg, report: &Report, phase: Phase, (left, right): (f64, f64)
     let mut counts: Vec<usize> = report.builds.iter().flat_map(of_phase).map(|figure| figure.threads).collect();
     counts.sort_unstable();
     counts.dedup();
-    let fastest = report.builds.iter().flat_map(of_phase).map(|figure| fastest(&figure)).fold(0.0, f64::max);
-    let scale = ticks(fastest);
+    let highest = report.builds.iter().flat_map(of_phase).map(|figure| fastest(&figure)).fold(0.0, f64::max);
+    let scale = ticks(highest);
     let most = scale.last().copied().unwrap_or(1.0);
     let y = |rate: f64| bottom - rate / most * (bottom - top);
     // Equal steps for thread counts that double: it is what they mostly do.
@@ -70,7 +69,7 @@ fn panel(svg: &mut Svg, report: &Report, phase: Phase, (left, right): (f64, f64)
         for figure in &figures {
             let (x, dot) = at(figure);
             let class = format!("spread\" style=\"{}", colour(n));
-            svg.line(&class, (x, y(slowest(figure))), (x, y(fastest_of(figure.tokens, &figure.seconds))));
+            svg.line(&class, (x, y(slowest(figure))), (x, y(fastest(figure))));
             let says = format!(
                 "{}: {} with {}",
                 build.label,
@@ -83,11 +82,7 @@ fn panel(svg: &mut Svg, report: &Report, phase: Phase, (left, right): (f64, f64)
 }
 
 fn fastest(figure: &Figure) -> f64 {
-    fastest_of(figure.tokens, &figure.seconds)
-}
-
-fn fastest_of(tokens: u32, seconds: &Summary) -> f64 {
-    f64::from(tokens) / seconds.min
+    f64::from(figure.tokens) / figure.seconds.min
 }
 
 fn slowest(figure: &Figure) -> f64 {

@@ -1,7 +1,6 @@
 //! Measures with the real llama-bench.
 
 use std::path::PathBuf;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use diagnostic::Result;
@@ -10,7 +9,7 @@ use process::interrupt;
 use super::journal::{Sample, Sizes};
 use super::search::Sampler;
 use super::setup::{Launch, Setup};
-use crate::llama_bench::{Process, Test};
+use crate::llama_bench::{self, Call, Process, Test};
 use crate::report::Phase;
 use crate::text;
 
@@ -32,8 +31,12 @@ pub struct LlamaBench<F> {
 
 impl<F: FnMut(&Launch)> LlamaBench<F> {
     /// Measures this GGUF file; `on_start` hears of every process before it runs.
-    pub fn new(model: PathBuf, on_start: F) -> LlamaBench<F> {
-        LlamaBench { model, began: Instant::now(), on_start }
+    ///
+    /// # Errors
+    /// [`MODEL_UNREADABLE`](diagnostic::codes::MODEL_UNREADABLE): llama-bench cannot take its path.
+    pub fn new(model: PathBuf, on_start: F) -> Result<LlamaBench<F>> {
+        llama_bench::check_model(&model)?;
+        Ok(LlamaBench { model, began: Instant::now(), on_start })
     }
 
     /// How many tokens to measure so that a search fits into `budget`: as many as llama-bench does by default on a fast
@@ -74,16 +77,12 @@ impl<F: FnMut(&Launch)> LlamaBench<F> {
 
     /// One process, whose tests are all at the same depth.
     fn run(&self, launch: &Launch, tests: &[Test]) -> Result<Vec<Sample>> {
+        let run = &launch.run;
         let args = self.args(launch, tests);
-        let program = launch.run.llama_bench.to_string_lossy();
-        let environment = launch.run.environment.iter().map(|(name, value)| format!("{name}={}", text::quoted(value)));
-        let words = args.iter().map(|arg| text::quoted(&arg.to_string_lossy()));
-        let line = environment.chain([text::quoted(&program)]).chain(words).collect::<Vec<_>>().join(" ");
-        let mut command = Command::new(&launch.run.llama_bench);
-        command.args(args).env_remove("LD_LIBRARY_PATH").envs(&launch.run.environment);
-        let process = Process { label: &launch.run.build, line: &line, tests, threads: launch.threads, repetitions: 1 };
+        let call = Call { program: &run.llama_bench, environment: &run.environment, args };
+        let process = Process { label: &run.build, call, tests, threads: launch.threads, repetitions: 1 };
         let mut samples = Vec::new();
-        let peak = process.run(&mut command, |test, record| {
+        let peak = process.run(|test, record| {
             // What is read back from JSON must be the very same number.
             let seconds = text::round(record.samples_ns[0] as f64 / 1e9 / f64::from(test.tokens), 12);
             samples.push(Sample { launch: launch.clone(), test, seconds_per_token: seconds, peak_memory_bytes: None });

@@ -43,7 +43,7 @@ pub(crate) struct Flags {
     #[arg(long, default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..=131_072))]
     generate: u32,
     /// Also measure each build as `cargo xtask tune` would have it run
-    #[arg(long)]
+    #[arg(long, conflicts_with = "variant")]
     tuned: bool,
     /// Write the raw samples and the machine's description; `-` is standard output
     #[arg(long, value_name = "FILE")]
@@ -75,13 +75,8 @@ impl Flags {
         if self.dry_run {
             return ui::print(plan.to_string());
         }
-        // Before minutes of measuring.
-        for dir in [&self.json, &self.html].into_iter().flatten().filter_map(|path| path.parent()) {
-            if !dir.as_os_str().is_empty() && !dir.is_dir() {
-                let message = format!("`{}` is not a directory: the report cannot be written", dir.display());
-                return Err(Error::new(codes::IO, message));
-            }
-        }
+        workspace::check_report(self.json.as_deref())?;
+        workspace::check_report(self.html.as_deref())?;
         model.ensure()?;
         let report = measuring::run(&plan)?;
         self.show(&report)?;

@@ -90,6 +90,7 @@ impl Flags {
         if self.dry_run {
             return ui::print(listed(&llama::space(&facts, USUAL)));
         }
+        workspace::check_report(self.json.as_deref())?;
         model.ensure()?;
         let fingerprint = machine::fingerprint(&host);
         let path = store.search_path(&fingerprint, &model.class);
@@ -171,7 +172,7 @@ impl Flags {
                 launch.run.options.iter().map(|(name, value)| format!("--{name} {value}")).collect();
             let what = format!("{} -t {} {}", launch.run.build, launch.threads, options.join(" "));
             progress.borrow_mut().set(spent, budget.as_secs(), &what);
-        });
+        })?;
         let sizes = match journal.sizes {
             Some(sizes) => sizes,
             None => *journal.sizes.insert(sampler.sizes(&llama::space(facts, USUAL).baseline, self.budget)?),

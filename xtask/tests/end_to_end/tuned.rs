@@ -120,8 +120,22 @@ fn what_makes_no_sense_is_refused_before_anything_runs() {
         assert_eq!(code, Some(2), "`{budget}`: {said}");
     }
     assert_eq!(refused(&["tune", "--model", "/no/such/model.gguf"]).0, Some(50));
+    assert_eq!(refused(&["bench", "--tuned", "--variant", "haswell"]).0, Some(2));
+    // Told before minutes of measuring, not after.
+    for command in ["tune", "bench"] {
+        let (code, said) = refused(&[command, "--shape", "tiny", "--json", "/no/such/dir/report.json"]);
+        assert_eq!(code, Some(10), "{said}");
+        assert!(said.contains("the report cannot be written"), "{said}");
+    }
 
     let dir = tempfile::tempdir().unwrap();
+    let comma = dir.path().join("a,b.gguf");
+    fs::copy(installed.tiny_model(), &comma).unwrap();
+    for command in ["tune", "bench"] {
+        let (code, said) = refused(&[command, "--model", comma.to_str().unwrap()]);
+        assert_eq!(code, Some(50), "{said}");
+        assert!(said.contains("has a comma in its path"), "{said}");
+    }
     let huge = dir.path().join("huge.gguf");
     fs::copy(installed.tiny_model(), &huge).unwrap();
     // No bytes on the disk, but weights to read.
