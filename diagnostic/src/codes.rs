@@ -60,5 +60,6 @@ codes! {
     PROCESS_FAILED = 61 "process::failed" "a child process could not be started, ran too long or failed";
     NOT_TUNED = 62 "measure::not_tuned" "nothing is known of how this build runs best on this machine with this class of model";
     CHECK_FAILED = 70 "check::failed" "generated files are stale or a test step failed";
+    ADDRESS_UNUSABLE = 80 "serve::address_unusable" "an address cannot be listened on, most often because another process does";
     INTERRUPTED = 130 "interrupted" "stopped by Ctrl-C or SIGTERM; nothing was left half-written";
 }

@@ -1,5 +1,7 @@
 //! Threads per type of job, from the environment.
 
+use std::collections::BTreeMap;
+
 use diagnostic::{Error, Result, codes};
 
 /// Chooses how threads are chosen; `auto` looks at [`JOB`], every other value leaves the choice to the measurement.
@@ -22,7 +24,7 @@ pub struct JobThreads {
 }
 
 impl JobThreads {
-    /// Reads the environment through `lookup`; variables that are empty count as not set.
+    /// Reads the variables of an environment; those that are empty count as not set.
     ///
     /// `None` unless the thread mode is `auto`. A job type may be any name of letters, digits, `-` and `_`; it is put in
     /// upper case with `-` as `_`, so that `email-triage` reads `EMAIL_TRIAGE_THREADS`.
@@ -30,8 +32,8 @@ impl JobThreads {
     /// # Errors
     /// [`codes::THREADS_INVALID`] when the mode is `auto` and the job, or its thread count, is missing or no good. Falling
     /// back in silence would run the job with a thread count that nobody asked for.
-    pub fn from_env(lookup: impl Fn(&str) -> Option<String>) -> Result<Option<JobThreads>> {
-        let get = |name: &str| lookup(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty());
+    pub fn from_env(variables: &BTreeMap<String, String>) -> Result<Option<JobThreads>> {
+        let get = |name: &str| variables.get(name).map(|value| value.trim()).filter(|value| !value.is_empty());
         let Some((mode_variable, mode)) =
             [THREAD_MODE, THREAD_MODE_ALIAS].into_iter().find_map(|name| Some((name, get(name)?)))
         else {
@@ -41,21 +43,48 @@ impl JobThreads {
             return Ok(None);
         }
         let Some(job) = get(JOB) else {
+            let name = known(variables).unwrap_or_else(|| format!("name the job, for example `{JOB}=marketing`"));
             return Err(invalid(format!("`{mode_variable}=auto` needs `{JOB}`, which is not set"))
-                .hint(format!("name the job, for example `{JOB}=marketing`, or unset `{mode_variable}`")));
+                .hint(format!("{name}, or unset `{mode_variable}`")));
         };
-        let variable = variable(&job)?;
+        let variable = variable(job)?;
         let Some(value) = get(&variable) else {
-            return Err(invalid(format!("`{JOB}={job}` reads `{variable}`, which is not set"))
-                .hint(format!("set it, for example `{variable}=4`, or unset `{mode_variable}`")));
+            let error = invalid(format!("`{JOB}={job}` reads `{variable}`, which is not set"))
+                .hint(format!("set it, for example `{variable}=4`, or unset `{mode_variable}`"));
+            return Err(known(variables).into_iter().fold(error, Error::hint));
         };
         match value.parse() {
             Ok(threads) if threads > 0 => Ok(Some(JobThreads { variable, threads })),
-            _ => {
-                Err(invalid(format!("`{variable}` must be a thread count of at least 1, not `{}`", shortened(&value))))
-            }
+            _ => Err(invalid(format!("`{variable}` must be a thread count of at least 1, not `{}`", shortened(value)))),
         }
     }
+}
+
+/// The ending of every variable that holds the threads of a job.
+const ENDING: &str = "_THREADS";
+/// Variables with that ending that are no job's: OpenMP's, and those of libraries that count their own threads.
+const NO_JOBS: [&str; 6] = [
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "GOTO_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "RAYON_NUM_THREADS",
+];
+/// How many jobs a hint names.
+const NAMED: usize = 8;
+
+/// The jobs that have a thread count, as a hint.
+fn known(variables: &BTreeMap<String, String>) -> Option<String> {
+    let jobs: Vec<String> = variables
+        .keys()
+        .filter(|name| !NO_JOBS.contains(&name.as_str()))
+        .filter_map(|name| name.strip_suffix(ENDING))
+        .filter(|job| !job.is_empty() && variable(job).is_ok_and(|name| name.strip_suffix(ENDING) == Some(*job)))
+        .map(|job| format!("`{}`", job.to_ascii_lowercase()))
+        .take(NAMED)
+        .collect();
+    (!jobs.is_empty()).then(|| format!("jobs with a thread count are {}", jobs.join(", ")))
 }
 
 /// The variable that holds the thread count of a job type.
@@ -65,7 +94,7 @@ fn variable(job: &str) -> Result<String> {
         return Err(invalid(format!("`{JOB}` is not a job type: `{}`", shortened(job)))
             .hint(format!("use at most {LONGEST_JOB} letters, digits, `-` and `_`")));
     }
-    Ok(format!("{}_THREADS", job.to_ascii_uppercase().replace('-', "_")))
+    Ok(format!("{}{ENDING}", job.to_ascii_uppercase().replace('-', "_")))
 }
 
 fn invalid(message: String) -> Error {
@@ -86,7 +115,9 @@ mod tests {
     use super::*;
 
     fn read(environment: &[(&str, &str)]) -> Result<Option<JobThreads>> {
-        JobThreads::from_env(|name| environment.iter().find(|(key, _)| *key == name).map(|(_, v)| (*v).to_owned()))
+        // The first of two values counts.
+        let pairs = environment.iter().rev().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        JobThreads::from_env(&pairs.collect())
     }
 
     fn threads(environment: &[(&str, &str)]) -> Option<(String, usize)> {
@@ -117,6 +148,16 @@ mod tests {
         assert_eq!(threads(&[&[(THREAD_MODE, "")], &job[..]].concat()), None);
         let both = [(THREAD_MODE, "optimal"), (THREAD_MODE_ALIAS, "auto")];
         assert_eq!(threads(&[&both, &job[..]].concat()), None, "the alias does not override");
+    }
+
+    #[test]
+    fn jobs_that_have_a_thread_count_are_named() {
+        let hint = |environment: &[(&str, &str)]| read(environment).unwrap_err().hints().join("; ");
+        let set = [(THREAD_MODE, "auto"), ("MARKETING_THREADS", "6"), ("EMAIL_TRIAGE_THREADS", "2")];
+        let other = [("OMP_NUM_THREADS", "4"), ("lower_THREADS", "4"), ("_THREADS", "4")];
+        insta::assert_snapshot!(hint(&[&set, &other[..], &[(JOB, "research")]].concat()), @"set it, for example `RESEARCH_THREADS=4`, or unset `CARAVAN_THREAD_MODE`; jobs with a thread count are `email_triage`, `marketing`");
+        insta::assert_snapshot!(hint(&[&set, &other[..]].concat()), @"jobs with a thread count are `email_triage`, `marketing`, or unset `CARAVAN_THREAD_MODE`");
+        insta::assert_snapshot!(hint(&[set[0], (JOB, "research")]), @"set it, for example `RESEARCH_THREADS=4`, or unset `CARAVAN_THREAD_MODE`");
     }
 
     #[test]

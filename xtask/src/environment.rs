@@ -18,7 +18,12 @@ pub(crate) const TEST_HOME: &str = "CARAVAN_TEST_HOME";
 
 /// In the order of the documentation.
 pub(crate) const VARIABLES: &[Variable] = &[
-    variable("CARAVAN_HOME", "`cargo xtask`", "the store; `.local` in the repository when unset"),
+    variable(
+        "CARAVAN_HOME",
+        "`cargo xtask`, `caravan`",
+        "the store; when unset, `.local` in the repository, and for `caravan` the one that its build lies in",
+    ),
+    variable("CARAVAN_BUILD", "`caravan`", "another build than the one that it lies in"),
     variable(
         crate::distribution::REF,
         "`install-fast`, `verify`",
@@ -46,6 +51,27 @@ pub(crate) const VARIABLES: &[Variable] = &[
         "<TYPE>_THREADS",
         "thread choice",
         "threads of a job: `MARKETING_THREADS`, `CODING_THREADS`, `RESEARCH_THREADS`, or any other name",
+    ),
+    variable(
+        "CARAVAN_CONFIG_DIR",
+        "`caravan serve`",
+        "a directory whose files stand in for variables and are looked at while the server runs, as Kubernetes mounts a ConfigMap",
+    ),
+    variable("OMP_NUM_THREADS", "`caravan serve`", "the most threads that are chosen; `--threads` wins over it"),
+    variable(
+        "ENABLE_BLAS",
+        "`caravan serve`",
+        "`true` or `false`: whether BLAS is used, where the build has it; otherwise what was measured decides",
+    ),
+    variable(
+        "LLAMA_ARG_*",
+        "`llama-server`",
+        "llama.cpp's own settings, such as `LLAMA_ARG_CTX_SIZE`; `caravan serve` leaves to them what they set",
+    ),
+    variable(
+        "LLAMA_SERVER_CONTROL",
+        "`llama-server`",
+        "`stdin`: it takes thread counts on standard input, and drains when that ends; `caravan serve` sets it",
     ),
     variable("CARGO_TARGET_DIR", "`cargo xtask`", "where llama.cpp is patched and compiled; `target` when unset"),
     variable("CI", "`install-optimized`", "set: as root, OpenBLAS may be installed with apt-get without a question"),

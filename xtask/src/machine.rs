@@ -1,5 +1,7 @@
 //! This machine, and the thread counts that fit it.
 
+use std::ffi::OsString;
+
 use build_info::HostFingerprint;
 use diagnostic::Result;
 use host::Host;
@@ -19,7 +21,8 @@ pub(crate) fn heuristic(host: &Host) -> Result<ThreadChoice> {
 
 /// The threads to run with: the job's variable, what was measured, or the heuristic; capped by the CPU budget.
 pub(crate) fn choice(host: &Host, measured: Option<Measured>) -> Result<ThreadChoice> {
-    let job = JobThreads::from_env(|name| std::env::var(name).ok())?;
+    let text = |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
+    let job = JobThreads::from_env(&std::env::vars_os().filter_map(text).collect())?;
     threads::choose(&host.topology, &host.budget, &Wish { measured, job, ..Wish::default() })
 }
 

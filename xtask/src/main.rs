@@ -20,6 +20,7 @@ mod password;
 mod performance;
 mod portable;
 mod proof;
+mod runtime;
 mod smoke;
 mod source;
 mod trial;

@@ -1,15 +1,16 @@
 //! The model that a measurement runs on: a file of the user's, or a generated one.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use build_info::ModelClass;
 use clap::Args;
-use diagnostic::{Error, Result, codes};
+use diagnostic::{Error, Result};
 use gguf::Header;
 use gguf::model::{self, ModelPlan, Quant, Shape};
 use host::Host;
+use planner::class;
+use planner::memory::Demand;
 use process::Lock;
 
 use crate::ui::{self, Progress, Unit};
@@ -17,9 +18,6 @@ use crate::{machine, workspace};
 
 /// Generated models are the same everywhere.
 pub(crate) const SEED: u64 = 1;
-
-/// What llama.cpp takes for activations and logits: a few hundred MB for a batch of 512 tokens.
-const BUFFERS: u64 = 400_000_000;
 
 /// Which model: shared by every command that runs one.
 #[derive(Debug, Args)]
@@ -67,33 +65,14 @@ impl Model {
         if is_written(plan, &self.path) { Ok(()) } else { write(plan, &self.path) }
     }
 
-    /// Refuses a model that does not fit into the memory that we may take, before the kernel ends whoever loads it.
-    ///
-    /// Counted are the weights, once (repacked ones take the place of those that were read), the KV cache of `tokens`,
-    /// and [`BUFFERS`]. Nothing is said where the machine does not say what it has.
+    /// Refuses a model that, with a context of `tokens`, does not fit into the memory that we may take. Nothing is said
+    /// where the machine does not say what it has.
     ///
     /// # Errors
-    /// [`codes::MODEL_TOO_LARGE`], with the sum.
+    /// [`diagnostic::codes::MODEL_TOO_LARGE`], with the sum.
     pub(crate) fn fits(&self, host: &Host, tokens: u32) -> Result<()> {
         let Some(available) = machine::available_memory(host) else { return Ok(()) };
-        let cache = self.header.kv_bytes_per_token().unwrap_or(0).saturating_mul(tokens.into());
-        let needed = self.bytes.saturating_add(cache).saturating_add(BUFFERS);
-        if needed <= available {
-            return Ok(());
-        }
-        let gb = |bytes: u64| format!("{:.1} GB", bytes as f64 / 1e9);
-        let message = format!(
-            "model `{}` needs {} (weights {}, KV cache of {tokens} tokens {}, buffers about {}), and {} are available",
-            workspace::short(&self.path),
-            gb(needed),
-            gb(self.bytes),
-            gb(cache),
-            gb(BUFFERS),
-            gb(available),
-        );
-        Err(Error::new(codes::MODEL_TOO_LARGE, message).hint(
-            "take a smaller model or a smaller quantisation, end other programs, or raise the limit of the cgroup",
-        ))
+        Demand::of(&self.header, self.bytes, tokens.into()).check(workspace::short(&self.path), available)
     }
 
     /// Bytes read for one token when `generate` tokens are generated after an empty prompt: weights, and the KV cache at
@@ -122,7 +101,7 @@ fn look_at_generated(shape: Shape, quant: Quant) -> Model {
     };
     Model {
         bytes: plan.file_bytes,
-        class: ModelClass::new(shape.name(), quant.name()).expect("names of shapes and quants make a class"),
+        class: class::of(&header).expect("what we write says its size and quantisation"),
         to_write: (!is_written(&plan, &path)).then_some(plan),
         header,
         path,
@@ -132,29 +111,8 @@ fn look_at_generated(shape: Shape, quant: Quant) -> Model {
 fn of_file(path: &Path) -> Result<Model> {
     let header = Header::open(path)?;
     let bytes = fs::metadata(path).map_err(|error| Error::io("cannot read", path, error))?.len();
-    let size = header.metadata.get("general.size_label").and_then(gguf::Value::as_str).map(str::to_owned);
-    let size = size.unwrap_or_else(|| parameters(&header));
-    let quant = most_used_type(&header);
-    let class =
-        ModelClass::new(&size, quant).or_else(|_| ModelClass::new(&parameters(&header), quant)).map_err(|error| {
-            Error::new(codes::MODEL_INVALID, format!("model `{}` cannot be classed: {error}", path.display()))
-        })?;
+    let class = class::of(&header).map_err(|error| error.context(format_args!("model `{}`", path.display())))?;
     Ok(Model { path: path.to_owned(), bytes, class, header, to_write: None })
-}
-
-/// The type that holds most bytes; `general.file_type` is often missing.
-fn most_used_type(header: &Header) -> &'static str {
-    let mut bytes: BTreeMap<&'static str, u64> = BTreeMap::new();
-    for tensor in &header.tensors {
-        *bytes.entry(tensor.tensor_type.name()).or_default() += tensor.bytes;
-    }
-    bytes.into_iter().max_by_key(|&(_, bytes)| bytes).map_or("f32", |(name, _)| name)
-}
-
-/// `1.1b`, `360m`: how people name sizes.
-fn parameters(header: &Header) -> String {
-    let count: u64 = header.tensors.iter().map(|tensor| tensor.dims.iter().product::<u64>()).sum();
-    if count >= 1_000_000_000 { format!("{:.1}b", count as f64 / 1e9) } else { format!("{:.0}m", count as f64 / 1e6) }
 }
 
 /// Whether the file holds this plan's model: same seed and vocabulary (they stand in the metadata), tensors, size.

@@ -7,14 +7,15 @@ use diagnostic::Result;
 use llama_build::product::TOOLS;
 use store::{Smoke, SmokePlan};
 
-use crate::image;
+use crate::{image, runtime};
 
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// For a build of ours.
 pub(crate) fn plan() -> SmokePlan {
     let tools = TOOLS.iter().map(|tool| Smoke::new(tool.name, tool.smoke, &[tool.smoke_status]));
-    SmokePlan { tools: tools.collect(), timeout: TIMEOUT }
+    let caravan = Smoke::new(runtime::NAME, &["--version"], &[0]);
+    SmokePlan { tools: tools.chain([caravan]).collect(), timeout: TIMEOUT }
 }
 
 /// For a build that came from elsewhere, whose version may have tools that ours does not know: those must tell their

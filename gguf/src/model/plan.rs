@@ -100,6 +100,7 @@ fn metadata(shape: Shape, quant: Quant, seed: u64, dims: &Dims) -> Metadata {
             "general.description",
             format!("random {quant} weights made from seed {seed}, for tests and benchmarks").into(),
         ),
+        ("general.size_label", shape.name().into()),
         ("general.file_type", quant.file_type().into()),
         ("general.quantization_version", 2_u32.into()),
         ("llama.context_length", CONTEXT_LENGTH.into()),

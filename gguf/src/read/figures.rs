@@ -70,6 +70,14 @@ impl Header {
             .ok_or_else(|| invalid("its KV cache takes more bytes than can be counted"))
     }
 
+    /// The tokens that the model was trained to look back on; `None` where the file does not say.
+    ///
+    /// # Errors
+    /// [`diagnostic::codes::MODEL_INVALID`]: what it says is no number.
+    pub fn context_length(&self) -> Result<Option<u64>> {
+        self.optional("context_length")
+    }
+
     /// The full name of a key of the model's own architecture.
     fn key(&self, name: &str) -> Result<String> {
         let architecture =

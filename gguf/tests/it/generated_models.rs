@@ -30,19 +30,19 @@ fn plans_read_well() {
     model tiny q8_0, seed 7
       2 layers x 256, ffn 768, 4 heads, 2 KV heads, 288 tokens
       1.7 M parameters in 21 tensors
-      1.8 MB (1842656 bytes)
+      1.8 MB (1842688 bytes)
     ");
     insta::assert_snapshot!(plan(Shape::OneB, Quant::Q4KM, 7), @"
     model 1b q4_k_m, seed 7
       22 layers x 2048, ffn 5632, 32 heads, 4 KV heads, 32000 tokens
       1100.0 M parameters in 201 tensors
-      668.1 MB (668071680 bytes)
+      668.1 MB (668071712 bytes)
     ");
     insta::assert_snapshot!(plan(Shape::Solar10B7, Quant::Q4KM, 7), @"
     model solar-10.7b q4_k_m, seed 7
       48 layers x 4096, ffn 14336, 32 heads, 8 KV heads, 32000 tokens
       10731.5 M parameters in 435 tensors
-      6461.9 MB (6461930944 bytes)
+      6461.9 MB (6461930976 bytes)
     ");
     assert_eq!(plan(Shape::Solar10B7, Quant::Q4KM, 7).file_name(), "solar-10.7b-q4_k_m.gguf");
 }
@@ -125,11 +125,11 @@ fn the_same_seed_gives_the_same_bytes_everywhere() {
         })
         .into();
     insta::assert_snapshot!(digests.join("\n"), @"
-    q4_k_m b94c450810078b0d
-    q4_0 09fe590022889513
-    q8_0 6abfb804951c6bf1
-    q6_k 1f78279c70935e54
-    f16 3c9b05993b281da3
+    q4_k_m 81bba417675a189b
+    q4_0 a15df7eaf33a54da
+    q8_0 643341b5382d0fdc
+    q6_k ffd6853703cb3c2a
+    f16 7b4678bedf3d7b7c
     ");
 }
 

@@ -203,7 +203,7 @@ fn paths_that_are_no_models_get_one_clear_error() {
     fs::write(&file, &whole[..whole.len() - 1]).unwrap();
     insta::assert_snapshot!(refused(&file), @"
     model::invalid
-    model `DIR/file.gguf` is truncated: its tensors need 1060640 bytes, the file has 1060639
+    model `DIR/file.gguf` is truncated: its tensors need 1060672 bytes, the file has 1060671
     copy or download it again
     ");
     fs::write(&file, &whole[..5000]).unwrap();

@@ -20,7 +20,7 @@ use store::Store;
 
 use crate::image::Image;
 use crate::source::Source;
-use crate::{compile, machine, openblas, proof, smoke, source, trial, ui, workspace};
+use crate::{compile, machine, openblas, proof, runtime, smoke, source, trial, ui, workspace};
 
 /// Compile llama.cpp for this CPU, measure it, install and activate it
 #[derive(Debug, Args)]
@@ -164,16 +164,17 @@ fn run(plan: &Plan, host: &Host, start: Instant) -> Result<()> {
     let at = locations(host, &source.commit, &source.dir, &source.id());
     let compile = native::plan(&plan.options, &plan.toolchain, blas.as_ref().ok(), &at)?;
     compile::native(&compile)?;
+    let caravan = runtime::native()?;
 
     let record = compile.build_dir.join("installed.json");
-    if let Some(id) = already_installed(&store, &record, &compile, plan.wish) {
+    if let Some(id) = already_installed(&store, &record, &compile, &caravan, plan.wish) {
         let activation = store.lock(ui::waiting("with the store"))?.use_build(&id.to_string())?;
         ui::activated(&activation);
         ui::note(format!("finished  in {} s: nothing changed", start.elapsed().as_secs()));
         return Ok(());
     }
 
-    let image = Image::collect(&compile, blas.as_ref().ok())?;
+    let image = Image::collect(&compile, &caravan, blas.as_ref().ok())?;
     proof::answers(&image.bin())?;
     let measured = trial::run(host, &image, plan.wish, blas)?;
     let info = describe(host, plan, &compile, &source, measured.blas)?;
@@ -247,8 +248,18 @@ fn remember(file: &Path, compile: &CompilePlan, wish: openblas::Wish, id: &Build
 }
 
 /// The installed and intact build that this plan has given before.
-fn already_installed(store: &Store, file: &Path, compile: &CompilePlan, wish: openblas::Wish) -> Option<BuildId> {
+fn already_installed(
+    store: &Store,
+    file: &Path,
+    compile: &CompilePlan,
+    caravan: &Path,
+    wish: openblas::Wish,
+) -> Option<BuildId> {
     let record: Record = serde_json::from_slice(&fs::read(file).ok()?).ok()?;
-    let same = record.plan.gives_the_same_as(compile) && record.blas == wish.name();
+    let same_caravan = || {
+        let installed = store.build(&record.id).join("bin").join(runtime::NAME);
+        Some(fs::read(installed).ok()? == fs::read(caravan).ok()?)
+    };
+    let same = record.plan.gives_the_same_as(compile) && record.blas == wish.name() && same_caravan() == Some(true);
     (same && store.verify(&record.id).is_ok_and(|found| found.is_intact())).then_some(record.id)
 }

@@ -6,6 +6,7 @@
 
 mod emulated;
 mod installed;
+mod serve;
 mod server;
 mod tuned;
 mod upstream;

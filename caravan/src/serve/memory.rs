@@ -1,0 +1,150 @@
+//! How much memory the context and the prompt cache may take, so that the kernel does not end the server under load.
+
+use std::path::{Path, PathBuf};
+
+use diagnostic::{Error, Result};
+use gguf::Header;
+use planner::memory::{Demand, gigabytes};
+
+/// llama-server's own limit of its prompt cache, in MiB.
+const PROMPT_CACHE_MIB: u64 = 8192;
+/// The shortest context that is worth serving, in tokens, and the step in which it is chosen: llama.cpp pads to it.
+const LEAST_TOKENS: u64 = 512;
+const STEP: u64 = 256;
+
+/// What is known of a model before it is loaded.
+#[derive(Debug, Clone)]
+pub(super) struct Model {
+    pub(super) path: PathBuf,
+    pub(super) bytes: u64,
+    pub(super) header: Header,
+}
+
+impl Model {
+    /// Reads the header.
+    ///
+    /// # Errors
+    /// There is no such model, or it is damaged.
+    pub(super) fn open(path: &Path) -> Result<Model> {
+        let header = Header::open(path)?;
+        let bytes = path.metadata().map_err(|error| Error::io("cannot read", path, error))?.len();
+        Ok(Model { path: path.to_owned(), bytes, header })
+    }
+}
+
+/// A number, and why it is that.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Because {
+    pub(super) value: u64,
+    pub(super) why: String,
+}
+
+/// What the server may take.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Share {
+    /// Tokens of all requests together; `None` leaves it to llama-server.
+    pub(super) ctx: Option<Because>,
+    /// MiB of prompts that are kept for requests to come; `None` leaves it to llama-server.
+    pub(super) prompt_cache: Option<Because>,
+    /// What the model takes with that context.
+    pub(super) demand: Demand,
+}
+
+/// Shares the `available` bytes out: weights and buffers first, then the context, then the prompt cache.
+///
+/// A context that was asked for (`asked`, in tokens) is taken or refused. Otherwise it is what the model was trained for,
+/// within half of what weights and buffers leave. The prompt cache gets half of what is left then, at most what
+/// llama-server takes by itself.
+///
+/// # Errors
+/// [`diagnostic::codes::MODEL_TOO_LARGE`]: it does not fit with the context that was asked for, or with one of 512 tokens.
+pub(super) fn share(model: &Model, available: Option<u64>, asked: Option<u64>) -> Result<Share> {
+    let demand = |tokens: u64| Demand::of(&model.header, model.bytes, tokens);
+    let Some(available) = available else {
+        return Ok(Share { ctx: None, prompt_cache: None, demand: demand(asked.unwrap_or(LEAST_TOKENS)) });
+    };
+    let least = demand(asked.unwrap_or(LEAST_TOKENS));
+    least.check(model.path.display(), available)?;
+    let ctx = match asked {
+        Some(_) => None,
+        None => context(model, available - demand(0).total())?,
+    };
+    let demand = ctx.as_ref().map_or(least, |ctx| demand(ctx.value));
+    let left = available.saturating_sub(demand.total());
+    let mib = ((left / 2) >> 20).min(PROMPT_CACHE_MIB);
+    let why = match mib {
+        PROMPT_CACHE_MIB => "as llama-server has it".to_owned(),
+        _ => format!("half of the {} that are left", gigabytes(left)),
+    };
+    Ok(Share { ctx, prompt_cache: Some(Because { value: mib, why }), demand })
+}
+
+/// The context for which `left` bytes are left; `None` when the file does not tell what it needs.
+fn context(model: &Model, left: u64) -> Result<Option<Because>> {
+    let (Some(trained), Ok(per_token)) = (model.header.context_length()?, model.header.kv_bytes_per_token()) else {
+        return Ok(None);
+    };
+    let fits = (left / 2).checked_div(per_token).map_or(trained, |tokens| tokens / STEP * STEP);
+    if trained <= fits {
+        return Ok(Some(Because { value: trained, why: "what the model was trained for".to_owned() }));
+    }
+    let why = format!("of the {trained} that the model was trained for, what fits into half of {}", gigabytes(left));
+    Ok(Some(Because { value: fits.max(LEAST_TOKENS), why }))
+}
+
+#[cfg(test)]
+mod tests {
+    use diagnostic::codes;
+    use gguf::model::{Quant, Shape, plan};
+
+    use super::*;
+
+    const GB: u64 = 1_000_000_000;
+
+    /// The reference workload: 6.5 GB of weights, 196608 bytes of KV cache per token, trained for 4096 tokens or more.
+    fn model() -> Model {
+        let plan = plan(Shape::Solar10B7, Quant::Q4KM, 1);
+        let header = Header {
+            version: gguf::VERSION,
+            metadata: plan.metadata,
+            tensors: plan.tensors,
+            data_offset: plan.data_offset,
+        };
+        Model { path: "solar.gguf".into(), bytes: plan.file_bytes, header }
+    }
+
+    fn shared(available: u64, asked: Option<u64>) -> (Option<u64>, Option<u64>) {
+        let share = share(&model(), Some(available), asked).unwrap();
+        assert!(share.demand.total() + (share.prompt_cache.as_ref().unwrap().value << 20) <= available);
+        (share.ctx.map(|ctx| ctx.value), share.prompt_cache.map(|cache| cache.value))
+    }
+
+    #[test]
+    fn a_large_machine_gets_all_that_the_model_was_trained_for() {
+        let trained = model().header.context_length().unwrap().unwrap();
+        assert_eq!(shared(512 * GB, None), (Some(trained), Some(8192)));
+    }
+
+    #[test]
+    fn a_pod_gets_what_fits_and_the_prompt_cache_is_bounded() {
+        let (ctx, cache) = shared(8 * GB, None);
+        let (ctx, cache) = (ctx.unwrap(), cache.unwrap());
+        assert!(ctx >= 512 && ctx % 256 == 0, "{ctx}");
+        assert!(cache < 600, "{cache}");
+        assert_eq!(shared(9 * GB, Some(2048)).0, None, "what was asked for is not set twice");
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused() {
+        let refused = |available, asked| share(&model(), Some(available), asked).unwrap_err();
+        assert_eq!(refused(6 * GB, None).code(), codes::MODEL_TOO_LARGE);
+        let error = refused(8 * GB, Some(32_768));
+        assert!(error.to_string().contains("KV cache of 32768 tokens 6.4 GB"), "{error}");
+    }
+
+    #[test]
+    fn a_machine_that_does_not_say_what_it_has_decides_nothing() {
+        let share = share(&model(), None, None).unwrap();
+        assert_eq!((share.ctx, share.prompt_cache), (None, None));
+    }
+}

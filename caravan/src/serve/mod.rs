@@ -1,0 +1,161 @@
+//! `caravan serve`: llama-server with the settings that are best here, supervised.
+//!
+//! | module | job |
+//! |---|---|
+//! | `given` | what a person has said to llama-server himself |
+//! | `threads` | how many threads |
+//! | `memory` | how long a context, how large a prompt cache |
+//! | `plan` | all of it as one plan, with reasons |
+//! | `live` | what changes while the server runs |
+//! | `supervise` | runs it: signals, draining, its end |
+
+mod given;
+mod live;
+mod memory;
+mod plan;
+mod supervise;
+mod threads;
+
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Args;
+use diagnostic::{Error, Result, codes};
+use host::Host;
+use planner::class;
+
+use crate::installed::{self, Build, Measured};
+use crate::{environment, ui};
+use memory::Model;
+use plan::{Asked, Inputs};
+
+/// Serve a model with this build's llama-server
+///
+/// Threads, context and caches fit what this process may use: CPU affinity, cgroup quota, memory limit. What was measured
+/// on this machine (`cargo xtask tune`) is used. SIGTERM drains: running requests are finished, new ones are refused.
+#[derive(Debug, Args)]
+pub(crate) struct Flags {
+    /// A GGUF file
+    #[arg(long, value_name = "FILE")]
+    model: Option<PathBuf>,
+    /// Tokens of all requests together; otherwise what the model was trained for, as far as the memory goes
+    #[arg(long, value_name = "TOKENS")]
+    ctx: Option<u64>,
+    /// Threads of both phases; otherwise the job's, those measured, or a heuristic; never more than the CPU budget
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
+    /// Address to listen on
+    #[arg(long, default_value = "127.0.0.1", value_name = "ADDRESS")]
+    host: String,
+    /// Port to listen on
+    #[arg(long, default_value_t = 8080)]
+    port: u16,
+    /// Seconds that running requests have after SIGTERM
+    #[arg(long, default_value_t = 25, value_name = "SECONDS")]
+    grace: u64,
+    /// Start also what does not fit this machine
+    #[arg(long)]
+    force: bool,
+    /// Print the plan and stop
+    #[arg(long)]
+    print: bool,
+    /// Print the plan as JSON and stop
+    #[arg(long)]
+    json: bool,
+    /// For llama-server, as they are; they win over what we would set
+    #[arg(last = true, value_name = "ARGUMENTS")]
+    arguments: Vec<String>,
+}
+
+impl Flags {
+    pub(crate) fn run(self) -> Result<ExitCode> {
+        let variables = environment::of_process();
+        let directory = environment::directory(&variables);
+        let inputs = self.inputs(environment::with_directory(&variables, directory.as_deref()))?;
+        let plan = plan::plan(&inputs)?;
+        if self.json {
+            let json = serde_json::to_string_pretty(&plan).expect("a plan holds only strings and numbers");
+            ui::print(json)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        if self.print {
+            ui::print(plan.to_string())?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        check_address(&plan)?;
+        for note in &plan.notes {
+            ui::note(note);
+        }
+        for setting in plan.settings.iter().filter(|setting| setting.name.starts_with("--threads")) {
+            ui::note(format!("{} {}: {}", setting.name, setting.value.as_deref().unwrap_or_default(), setting.source));
+        }
+        let live = plan.threads.map(|threads| live::Threads::new(inputs, variables, directory, threads));
+        supervise::run(&plan, live, Duration::from_secs(self.grace))
+    }
+
+    /// Looks at everything that the plan depends on.
+    fn inputs(&self, variables: environment::Variables) -> Result<Inputs> {
+        let host = Host::probe();
+        let build = installed::find(&variables)?;
+        let model = self.model(&variables)?;
+        let measured = match &model {
+            Some(model) => measured(&build, &host, model, &variables),
+            None => None,
+        };
+        Ok(Inputs {
+            build: build.dir,
+            info: build.info,
+            host,
+            measured,
+            model,
+            variables,
+            asked: Asked {
+                threads: self.threads,
+                ctx: self.ctx,
+                host: self.host.clone(),
+                port: self.port,
+                force: self.force,
+            },
+            arguments: self.arguments.clone(),
+        })
+    }
+
+    /// The model: from `--model`, or from where llama-server would take it.
+    fn model(&self, variables: &environment::Variables) -> Result<Option<Model>> {
+        let given = given::find("--model", &self.arguments, variables).and_then(|given| given.value).map(PathBuf::from);
+        match given.as_ref().or(self.model.as_ref()) {
+            Some(path) => Model::open(path).map(Some),
+            None if given::names_other_models(&self.arguments, variables) => Ok(None),
+            None => Err(Error::new(codes::MODEL_UNREADABLE, "no model is named").hint("give one with `--model FILE`")),
+        }
+    }
+}
+
+/// What was measured, if it is known and can be read: damaged measurements cost speed, and should not cost the service.
+fn measured(build: &Build, host: &Host, model: &Model, variables: &environment::Variables) -> Option<Measured> {
+    let class = class::of(&model.header).ok()?;
+    build.measured(host, &class, variables).unwrap_or_else(|error| {
+        ui::note(format!("what was measured is not used: {error}"));
+        None
+    })
+}
+
+/// Refuses an address that another process listens on, before a model is loaded for nothing.
+///
+/// # Errors
+/// [`codes::ADDRESS_UNUSABLE`].
+fn check_address(plan: &plan::Plan) -> Result<()> {
+    let value = |name: &str| plan.settings.iter().find(|setting| setting.name == name)?.value.as_deref();
+    let (Some(host), Some(port)) = (value("--host"), value("--port")) else { return Ok(()) };
+    // A path is a socket of its own kind, and port 0 any free one.
+    let Some(port) = port.parse::<u16>().ok().filter(|port| *port > 0 && !host.ends_with(".sock")) else {
+        return Ok(());
+    };
+    TcpListener::bind((host, port)).map(drop).map_err(|error| {
+        let why = diagnostic::plain(&error);
+        Error::new(codes::ADDRESS_UNUSABLE, format!("cannot listen on {host} port {port}: {why}"))
+            .hint("`--port` and `--host` take another; port 0 is any free one")
+    })
+}

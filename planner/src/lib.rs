@@ -1,0 +1,9 @@
+//! What a model needs of a machine, decided from its header before it is loaded: pure functions over plain data, without
+//! files, processes or a clock.
+//!
+//! - [`class`] says which measurements a model shares with others: [`build_info::ModelClass`].
+//! - [`memory`] adds up what running it takes, and refuses what does not fit.
+#![forbid(unsafe_code)]
+
+pub mod class;
+pub mod memory;
