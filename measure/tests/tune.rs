@@ -138,6 +138,52 @@ fn a_knob_that_does_nothing_makes_no_difference() {
     }
 }
 
+/// A machine on which one choice is much faster at first, as by chance, and another a little, always.
+struct Deceptive {
+    machine: Machine,
+    lucky: u32,
+}
+
+impl Sampler for Deceptive {
+    fn sample(&mut self, launch: &Launch, tests: &[Test]) -> Result<Vec<Sample>> {
+        let mut samples = self.machine.sample(launch, tests)?;
+        if is(launch, "x", "lucky") && self.lucky > 0 {
+            self.lucky -= 1;
+            samples.iter_mut().for_each(|sample| sample.seconds_per_token *= 0.6);
+        }
+        Ok(samples)
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.machine.elapsed()
+    }
+}
+
+#[test]
+fn the_second_best_gets_its_turn_when_the_best_was_chance() {
+    let space = space(vec![stage("kernels", vec![Knob::of_both("x", option("x", &["lucky", "good", "better"]))])]);
+    let cost = |launch: &Launch, _| match launch.run.options.get("x").map(String::as_str) {
+        Some("better") => 0.008,
+        Some("good") => 0.009,
+        _ => 0.01,
+    };
+    for seed in 1..20 {
+        let mut machine = Machine::new(cost);
+        machine.noise = 0.01;
+        machine.state = seed * 7919;
+        let mut machine = Deceptive { machine, lucky: 5 };
+        let mut journal = Journal::new("here".into());
+        let mut find = || {
+            search(&space, &wish(Goal::Prompt), SIZES, &mut journal, &mut machine, &mut |_| Ok(())).expect("it runs")
+        };
+        let outcome = find();
+        assert_eq!(verdict(&outcome, "x", "lucky"), &Verdict::NotAgain, "seed {seed}: {}", render(&outcome));
+        assert_eq!(verdict(&outcome, "x", "better"), &Verdict::Kept, "seed {seed}: {}", render(&outcome));
+        assert_eq!(verdict(&outcome, "x", "good"), &Verdict::Beaten, "seed {seed}: {}", render(&outcome));
+        assert_eq!(find().tuned, outcome.tuned, "the same figures lead to the same answer");
+    }
+}
+
 #[test]
 fn each_goal_gets_its_own() {
     for seed in 1..20 {

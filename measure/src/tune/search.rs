@@ -208,25 +208,38 @@ impl<'a> Search<'a> {
             return Ok(Found { tried: Vec::new(), stopped: None });
         }
         (self.on_event)(Event::Stage { name: &stage.name, choices: candidates.len() })?;
-        let mut stopped = self.rounds(&stage.name, Part::Search, incumbent, &mut candidates)?;
-        self.only_the_best(incumbent, &mut candidates);
+        let mut stopped = self.rounds(&stage.name, Part::Search, 0, incumbent, &mut candidates)?;
+        for candidate in candidates.iter_mut().filter(|candidate| candidate.state == State::Open) {
+            candidate.state = State::Decided(Verdict::Undecided);
+        }
         let mut again: Vec<usize> = Vec::new();
-        for (i, candidate) in candidates.iter_mut().enumerate() {
-            if candidate.state == State::Decided(Verdict::Kept) {
-                again.push(i);
+        let mut first_round = 0;
+        while stopped.is_none() {
+            // The best of each knob; where that was chance, the next best.
+            self.only_the_best(incumbent, &mut candidates, &again);
+            let is_new = |(i, candidate): &(usize, &mut Candidate<'_>)| {
+                candidate.state == State::Decided(Verdict::Kept) && !again.contains(i)
+            };
+            let new: Vec<(usize, &mut Candidate<'_>)> = candidates.iter_mut().enumerate().filter(is_new).collect();
+            if new.is_empty() {
+                break;
+            }
+            let mut opened = Vec::new();
+            for (i, candidate) in new {
+                opened.push(i);
                 candidate.state = State::Open;
                 candidate.rounds.clear();
-            } else if candidate.state == State::Open {
-                candidate.state = State::Decided(Verdict::Undecided);
             }
-        }
-        if !again.is_empty() && stopped.is_none() {
-            stopped = self.rounds(&stage.name, Part::Again, incumbent, &mut candidates)?;
+            again.extend(opened);
+            stopped = self.rounds(&stage.name, Part::Again, first_round, incumbent, &mut candidates)?;
+            first_round += MOST_ROUNDS;
         }
         let mut tried = Vec::new();
         for (i, candidate) in candidates.iter().enumerate() {
             let verdict = match &candidate.state {
                 State::Open => Verdict::Undecided,
+                // The time ran out before it was measured again.
+                State::Decided(Verdict::Kept) if !again.contains(&i) => Verdict::Undecided,
                 State::Decided(Verdict::NoDifference | Verdict::Slower) if again.contains(&i) => Verdict::NotAgain,
                 State::Decided(verdict) => verdict.clone(),
             };
@@ -243,15 +256,16 @@ impl<'a> Search<'a> {
         Ok(Found { tried, stopped })
     }
 
-    /// Measures round after round until nothing is open.
+    /// Measures round after round until nothing is open; the first is number `first`.
     fn rounds(
         &mut self,
         stage: &str,
         part: Part,
+        first: u32,
         incumbent: &Setup,
         candidates: &mut [Candidate<'_>],
     ) -> Result<Option<Stop>> {
-        for number in 0..MOST_ROUNDS {
+        for number in first..first + MOST_ROUNDS {
             let open = || candidates.iter().filter(|candidate| candidate.state == State::Open);
             if open().next().is_none() {
                 break;
@@ -290,12 +304,20 @@ impl<'a> Search<'a> {
         State::Open
     }
 
-    /// Of the choices of a knob that are faster, only the best is kept.
-    fn only_the_best(&self, incumbent: &Setup, candidates: &mut [Candidate<'_>]) {
+    /// Of the choices of a knob that are faster, only the best is kept: the one that was faster `again`, or else the best of
+    /// those that were not measured again.
+    fn only_the_best(&self, incumbent: &Setup, candidates: &mut [Candidate<'_>], again: &[usize]) {
         let mut best: BTreeMap<&str, (usize, f64)> = BTreeMap::new();
         let mut beaten = Vec::new();
         for (i, candidate) in candidates.iter().enumerate() {
-            if candidate.state != State::Decided(Verdict::Kept) {
+            let confirmed = again.contains(&i) && candidate.state == State::Decided(Verdict::Kept);
+            if confirmed {
+                let one = best.insert(&candidate.knob.name, (i, f64::INFINITY));
+                beaten.extend(one.map(|(other, _)| other));
+                continue;
+            }
+            let is_faster = matches!(candidate.state, State::Decided(Verdict::Kept | Verdict::Beaten));
+            if again.contains(&i) || !is_faster {
                 continue;
             }
             let score = self.wish.goal.score(&self.speed(candidate, incumbent));
@@ -307,6 +329,10 @@ impl<'a> Search<'a> {
                 }
                 None => drop(best.insert(&candidate.knob.name, (i, score))),
             }
+        }
+        let best: Vec<usize> = best.into_values().map(|(i, _)| i).collect();
+        for i in best {
+            candidates[i].state = State::Decided(Verdict::Kept);
         }
         for i in beaten {
             candidates[i].state = State::Decided(Verdict::Beaten);
