@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -12,7 +11,8 @@ use crate::BuildInfo;
 use crate::text::{Malformed, Sha256Digest, is_lower_hex, json_text};
 
 /// How a build relates to machines. Displayed as `portable` or `native`; `build_info.json` says `native_optimized`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum BuildKind {
     /// Picks its CPU backend at run time, is reproducible, and runs on any x86-64.
     #[serde(rename = "portable")]

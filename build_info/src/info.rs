@@ -6,7 +6,6 @@ use std::path::Path;
 
 use diagnostic::Result;
 use jiff::Timestamp;
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::document::{self, Format};
@@ -22,7 +21,8 @@ const FORMAT: Format = Format {
 ///
 /// A portable build holds nothing of the machine that made it: `date` is the source's date, and `hostname`, `cpu_model`,
 /// `cpu_flags` and `optimal_threads` are null.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(expecting = "an object")]
 pub struct BuildInfo {
     /// Counts breaking changes of this format.
@@ -75,7 +75,8 @@ pub struct BuildInfo {
 }
 
 /// A change of ours to llama.cpp.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(expecting = "an object")]
 pub struct Patch {
     /// File name under `vendor/patches/`.
@@ -88,7 +89,8 @@ pub struct Patch {
 }
 
 /// The part that OpenBLAS plays in a build.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(expecting = "an object")]
 pub struct Blas {
     /// Whether the build uses it.
@@ -107,7 +109,8 @@ pub struct Blas {
 }
 
 /// The same build measured with and without OpenBLAS.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(expecting = "an object")]
 pub struct BlasFigures {
     /// With it.
@@ -120,7 +123,8 @@ pub struct BlasFigures {
 }
 
 /// Median speeds of the two phases, in tokens per second.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(expecting = "an object")]
 pub struct Rates {
     /// Reading the prompt.

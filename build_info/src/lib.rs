@@ -14,7 +14,7 @@
 //!   expected ([`BUILD_CORRUPT`](diagnostic::codes::BUILD_CORRUPT)).
 //! * **Never half a file.** Writing goes through [`write_atomic`].
 //!
-//! The JSON Schemas in `docs/` come from these types: [`schema`].
+//! The JSON Schemas in `docs/` come from these types, with the feature `schema`.
 //!
 //! ```
 //! use build_info::BuildId;
@@ -30,6 +30,7 @@ mod document;
 mod id;
 mod info;
 mod origin;
+#[cfg(feature = "schema")]
 pub mod schema;
 mod text;
 mod tuning;

@@ -4,7 +4,6 @@ use std::path::Path;
 
 use diagnostic::Result;
 use jiff::Timestamp;
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::Extra;
@@ -14,7 +13,8 @@ const FORMAT: Format =
     Format { name: "origin.json", version: Origin::SCHEMA_VERSION, repair: "remove it; the build is not affected" };
 
 /// Where an installed build came from. Lies in the store, not in the build: the same bytes may come from several places.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(expecting = "an object")]
 pub struct Origin {
     /// Counts breaking changes of this format.
@@ -27,7 +27,8 @@ pub struct Origin {
 }
 
 /// An installation under one name.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(expecting = "an object")]
 pub struct Arrival {
     /// The name by which it was asked for, such as `ghcr.io/owner/name:1.0`.

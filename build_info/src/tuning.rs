@@ -8,7 +8,6 @@ use std::str::FromStr;
 
 use diagnostic::Result;
 use jiff::Timestamp;
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::document::{self, Format};
@@ -22,7 +21,8 @@ const FORMAT: Format = Format {
 };
 
 /// What was measured for one build on one host, by class of model.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(expecting = "an object")]
 pub struct Tuning {
     /// Counts breaking changes of this format.
@@ -39,7 +39,8 @@ pub struct Tuning {
 }
 
 /// What was measured with one class of model.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(expecting = "an object")]
 pub struct ClassTuning {
     /// When it was measured (RFC 3339).
@@ -65,7 +66,8 @@ pub struct ClassTuning {
 }
 
 /// How settings were found, and what they brought.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(expecting = "an object")]
 pub struct Search {
     /// What was to become faster: `no-harm`, `prompt`, `generation` or `balanced`.
@@ -84,7 +86,8 @@ pub struct Search {
 }
 
 /// The winner of one phase, and all that it won against.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(expecting = "an object")]
 pub struct PhaseTuning {
     /// The winning thread count.
@@ -103,7 +106,8 @@ pub struct PhaseTuning {
 }
 
 /// A thread count and its median speed.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(expecting = "an object")]
 pub struct Figure {
     /// The thread count.
@@ -116,7 +120,8 @@ pub struct Figure {
 }
 
 /// The runs of one thread count.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(expecting = "an object")]
 pub struct Trial {
     /// The thread count.

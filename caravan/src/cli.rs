@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use diagnostic::Result;
 
-use crate::serve;
+use crate::{run, serve};
 
 /// Serves models with llama.cpp, tuned to this machine.
 #[derive(Debug, Parser)]
@@ -18,12 +18,14 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Serve(serve::Flags),
+    Run(run::Flags),
 }
 
 impl Command {
     pub(crate) fn run(self) -> Result<ExitCode> {
         match self {
             Command::Serve(flags) => flags.run(),
+            Command::Run(flags) => flags.run(),
         }
     }
 }

@@ -1,54 +1,36 @@
-//! The build that this program is part of, and what was measured for it on this machine.
+//! The build that this program is part of, and where its measurements are.
 
 use std::env;
 use std::path::{Path, PathBuf};
 
-use build_info::{BuildInfo, ClassTuning, ModelClass};
+use build_info::{BuildInfo, BuildKind};
 use diagnostic::{Error, Result, codes};
-use host::Host;
-use store::Store;
+use host::{Cpu, Host};
+use planner::class;
+use store::{Build, Measured};
 
 use crate::environment::Variables;
+use crate::memory::Model;
+use crate::ui;
 
 /// Names another build than the one that this program lies in.
-pub(crate) const BUILD: &str = "CARAVAN_BUILD";
+const BUILD: &str = "CARAVAN_BUILD";
 /// Names the store, where measurements are kept, when the build does not lie in it.
-pub(crate) const HOME: &str = "CARAVAN_HOME";
-
-/// A build of llama.cpp.
-#[derive(Debug)]
-pub(crate) struct Build {
-    /// The directory that holds `bin/` and `lib/`.
-    pub(crate) dir: PathBuf,
-    /// How it was made.
-    pub(crate) info: BuildInfo,
-}
-
-/// What was measured for a build with a class of models.
-#[derive(Debug, Clone)]
-pub(crate) struct Measured {
-    /// The class that was measured: that of the model at hand, or one of the same quantisation.
-    pub(crate) class: ModelClass,
-    pub(crate) tuning: ClassTuning,
-}
+const HOME: &str = "CARAVAN_HOME";
 
 /// The build that `CARAVAN_BUILD` names, or the one that this program lies in.
 ///
 /// # Errors
 /// [`codes::NO_SUCH_BUILD`]: it lies in none. Its build information is damaged, or newer than this program.
 pub(crate) fn find(variables: &Variables) -> Result<Build> {
-    let named = variables.get(BUILD).filter(|dir| !dir.is_empty()).map(PathBuf::from);
-    let dir = match named {
+    let dir = match variables.get(BUILD).filter(|dir| !dir.is_empty()).map(PathBuf::from) {
         Some(dir) => dir.canonicalize().map_err(|error| Error::io(&format!("`{BUILD}`: cannot find"), &dir, error))?,
         None => own_directory()?,
     };
-    let info = dir.join("lib/build_info.json");
-    if !info.is_file() {
-        let message = format!("`{}` is no build: it has no `lib/build_info.json`", dir.display());
-        return Err(Error::new(codes::NO_SUCH_BUILD, message)
-            .hint(format!("run the `caravan` of an installed build, or name one with `{BUILD}`")));
-    }
-    Ok(Build { info: BuildInfo::read(&info)?, dir })
+    Build::open(&dir).map_err(|error| match error.code() == codes::NO_SUCH_BUILD {
+        true => error.hint(format!("run the `caravan` of an installed build, or name one with `{BUILD}`")),
+        false => error,
+    })
 }
 
 /// Two levels above this executable, links followed: `<build>/bin/caravan`.
@@ -58,28 +40,41 @@ fn own_directory() -> Result<PathBuf> {
     Ok(exe.ancestors().nth(2).unwrap_or(Path::new("/")).to_owned())
 }
 
-impl Build {
-    /// The store that holds measurements: the one that `CARAVAN_HOME` names, or the one that the build lies in.
-    fn store(&self, variables: &Variables) -> Option<Store> {
-        if let Some(home) = variables.get(HOME).filter(|home| !home.is_empty()) {
-            return Some(Store::at(home));
-        }
-        let builds = self.dir.parent().filter(|dir| dir.file_name().is_some_and(|name| name == "builds"))?;
-        Some(Store::at(builds.parent()?))
-    }
+/// The store that a person names.
+fn home(variables: &Variables) -> Option<&Path> {
+    variables.get(HOME).filter(|home| !home.is_empty()).map(Path::new)
+}
 
-    /// What was measured for this build on this host with models of the class, or else of the same quantisation, the
-    /// newest first: what a CPU does best depends on the kernels, and these on the quantisation.
-    ///
-    /// # Errors
-    /// The measurements are damaged, or newer than this program.
-    pub(crate) fn measured(&self, host: &Host, class: &ModelClass, variables: &Variables) -> Result<Option<Measured>> {
-        let (Some(store), Ok(id)) = (self.store(variables), self.info.id()) else { return Ok(None) };
-        let fingerprint =
-            host.fingerprint().parse().expect("a host's fingerprint has the form that build_info asks for");
-        let Some(tuning) = store.tuning(&fingerprint, &id)? else { return Ok(None) };
-        let alike = tuning.classes.into_iter().filter(|(other, _)| other.quant() == class.quant());
-        let best = alike.max_by_key(|(other, tuning)| (other == class, tuning.date));
-        Ok(best.map(|(class, tuning)| Measured { class, tuning }))
+/// A native build runs on the CPU that it was compiled for, and on those that have all of its features.
+///
+/// # Errors
+/// [`codes::VARIANT_UNAVAILABLE`], with the features that this CPU lacks.
+pub(crate) fn runs_on(info: &BuildInfo, cpu: &Cpu) -> Result<()> {
+    if info.build_type != BuildKind::Native {
+        return Ok(());
     }
+    let needed = info.cpu_flags.iter().flatten();
+    let missing: Vec<&str> = needed.map(String::as_str).filter(|feature| !cpu.has(feature)).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let of = |model: &Option<String>, unknown: &str| model.clone().unwrap_or_else(|| unknown.to_owned());
+    let message = format!(
+        "this build was compiled for {}; {} lacks `{}`",
+        of(&info.cpu_model, "another CPU"),
+        of(&cpu.model, "this one"),
+        missing.join("`, `")
+    );
+    Err(Error::new(codes::VARIANT_UNAVAILABLE, message)
+        .hint("a portable build runs on every x86-64: `cargo xtask install-fast`"))
+}
+
+/// What was measured, if it is known and can be read: damaged measurements cost speed, and should not cost the service.
+pub(crate) fn measured(build: &Build, host: &Host, model: &Model, variables: &Variables) -> Option<Measured> {
+    let class = class::of(&model.header).ok()?;
+    let fingerprint = host.fingerprint().parse().expect("a host's fingerprint has the form that build_info asks for");
+    build.measured(&fingerprint, &class, home(variables)).unwrap_or_else(|error| {
+        ui::note(format!("what was measured is not used: {error}"));
+        None
+    })
 }

@@ -4,16 +4,22 @@
 //! | module | job |
 //! |---|---|
 //! | `cli` | one row per command |
-//! | `installed` | the build that this program is part of, and what was measured for it here |
 //! | `environment` | variables, and the directory that Kubernetes mounts in their place |
+//! | `threads`, `memory` | how many threads, how long a context |
 //! | `serve` | `caravan serve`: plan, then supervise |
+//! | `run` | `caravan run`: plan, then become `caravan-run` |
+//! | `setting` | a decision with its reason |
 //! | `ui` | the only place that prints |
 #![forbid(unsafe_code)]
 
 mod cli;
 mod environment;
 mod installed;
+mod memory;
+mod run;
 mod serve;
+mod setting;
+mod threads;
 mod ui;
 
 use std::process::ExitCode;

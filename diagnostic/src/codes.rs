@@ -56,6 +56,9 @@ codes! {
     THREADS_INVALID = 52 "host::threads_invalid" "a thread count is zero or more than this machine can use";
     VARIANT_UNAVAILABLE = 53 "host::variant_unavailable" "a build lacks the CPU variant that is asked for, or this machine cannot run it";
     MODEL_TOO_LARGE = 54 "model::too_large" "a model does not fit into the memory that this process may take";
+    CONTEXT_FULL = 55 "llama::context_full" "a text is longer than the context has room for";
+    INFERENCE_FAILED = 56 "llama::failed" "llama.cpp failed to make a context, or to compute";
+    LIBRARY_MISMATCH = 57 "llama::library_mismatch" "the llama.cpp that was loaded is another version than the program was made for";
     BENCH_FAILED = 60 "measure::bench_failed" "a benchmark run failed";
     PROCESS_FAILED = 61 "process::failed" "a child process could not be started, ran too long or failed";
     NOT_TUNED = 62 "measure::not_tuned" "nothing is known of how this build runs best on this machine with this class of model";

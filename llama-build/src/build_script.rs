@@ -33,8 +33,14 @@ pub fn main() {
             ));
         };
         compile(&PathBuf::from(plan));
+    } else {
+        // The linker's error is where a person looks, and it quotes this name.
+        println!("cargo::rustc-link-lib=dylib={NOTHING_LINKED}");
     }
 }
+
+/// The name of a library that does not exist.
+const NOTHING_LINKED: &str = "llama-is-not-linked--set-LLAMA_LIB_DIR-to-the-lib-directory-of-an-installed-build";
 
 fn compile(plan_file: &Path) {
     println!("cargo::rerun-if-changed={}", plan_file.display());
@@ -67,7 +73,9 @@ fn link(lib_dir: &Path) {
     }
     println!("cargo::rustc-cfg=llama_linked");
     println!("cargo::rustc-link-search=native={}", lib_dir.display());
-    println!("cargo::rustc-link-lib=dylib=llama");
+    for library in ["llama", "ggml", "ggml-base"] {
+        println!("cargo::rustc-link-lib=dylib={library}");
+    }
     println!("cargo::metadata=lib_dir={}", lib_dir.display());
     println!("cargo::metadata=lib_kind=dylib");
     println!("cargo::metadata=backends_dir={}", lib_dir.display());

@@ -265,14 +265,36 @@ fn zig_wrappers(zig: &Path, dir: &Path, debug: &str, at: &Locations) -> Vec<Wrap
     let maps =
         [map(&at.build_dir.join("build"), "build"), map(&at.source, "llama.cpp")].map(|map| quoted(Path::new(&map)));
     let compiler = |command: &str| format!("{command} -target {} {debug} {}", target(), maps.join(" "));
-    [("cc", compiler("cc")), ("c++", compiler("c++")), ("ar", "ar".to_owned()), ("ranlib", "ranlib".to_owned())]
-        .map(|(name, command)| Wrapper {
-            path: dir.join(name),
-            text: format!(
-                "#!/bin/sh\nexport ZIG_GLOBAL_CACHE_DIR={cache} ZIG_LOCAL_CACHE_DIR={cache}\nexec {zig} {command} \"$@\"\n"
-            ),
-        })
-        .into()
+    let tools =
+        [("cc", compiler("cc")), ("c++", compiler("c++")), ("ar", "ar".to_owned()), ("ranlib", "ranlib".to_owned())];
+    let wrapper = |(name, command)| Wrapper {
+        path: dir.join(name),
+        text: format!(
+            "#!/bin/sh\nexport ZIG_GLOBAL_CACHE_DIR={cache} ZIG_LOCAL_CACHE_DIR={cache}\nexec {zig} {command} \"$@\"\n"
+        ),
+    };
+    let linker = Wrapper { path: dir.join(RUST_LINKER), text: rust_linker(&dir.join("cc")) };
+    tools.into_iter().map(wrapper).chain([linker]).collect()
+}
+
+/// The wrapper that links what rustc has compiled.
+pub const RUST_LINKER: &str = "rust-linker";
+
+/// rustc names gcc's own libraries; zig brings the same under other names.
+fn rust_linker(cc: &Path) -> String {
+    format!(
+        "#!/bin/sh\n\
+         for word do\n  \
+           shift\n  \
+           case \"$word\" in\n    \
+             -lgcc_s) set -- \"$@\" -lunwind ;;\n    \
+             -lgcc | -lgcc_eh) ;;\n    \
+             *) set -- \"$@\" \"$word\" ;;\n  \
+           esac\n\
+         done\n\
+         exec {} \"$@\"\n",
+        quoted(cc)
+    )
 }
 
 /// A word for the shell.

@@ -3,7 +3,9 @@
 //!
 //! - [`class`] says which measurements a model shares with others: [`build_info::ModelClass`].
 //! - [`memory`] adds up what running it takes, and refuses what does not fit.
+//! - [`run`] is one text or conversation, with everything decided.
 #![forbid(unsafe_code)]
 
 pub mod class;
 pub mod memory;
+pub mod run;

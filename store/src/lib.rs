@@ -36,6 +36,7 @@
 #![forbid(unsafe_code)]
 
 mod activate;
+mod build;
 mod install;
 mod inventory;
 mod layout;
@@ -49,6 +50,7 @@ mod tree;
 mod verify;
 
 pub use activate::{Activation, Rollback};
+pub use build::{Build, Measured};
 pub use install::{Outcome, Receipt, Staging};
 pub use inventory::Installed;
 pub use layout::Store;

@@ -13,9 +13,9 @@ pub(crate) struct Image {
 }
 
 impl Image {
-    /// Collects the tools and libraries that the plan has built, our own command `caravan`, the licences, and the BLAS
-    /// plug-in with a library of its own if there is one.
-    pub(crate) fn collect(plan: &CompilePlan, caravan: &Path, blas: Option<&OpenBlas>) -> Result<Image> {
+    /// Collects the tools and libraries that the plan has built, our own programs, the licences, and the BLAS plug-in with a
+    /// library of its own if there is one.
+    pub(crate) fn collect(plan: &CompilePlan, ours: &[PathBuf], blas: Option<&OpenBlas>) -> Result<Image> {
         let image = Image { dir: plan.build_dir.join("image") };
         if image.dir.exists() {
             fs::remove_dir_all(&image.dir).map_err(|error| Error::io("cannot remove", &image.dir, error))?;
@@ -23,7 +23,9 @@ impl Image {
         for tool in product::TOOLS {
             copy(&plan.bin_dir().join(tool.name), &image.bin())?;
         }
-        copy(caravan, &image.bin())?;
+        for program in ours {
+            copy(program, &image.bin())?;
+        }
         for library in files_of(&plan.bin_dir())?.iter().filter(|file| is_library(file)) {
             copy(library, &image.lib())?;
         }

@@ -5,9 +5,11 @@
 #![forbid(unsafe_code)]
 
 mod apt;
+mod bindings;
 mod cli;
 mod commands;
 mod compile;
+mod crates;
 mod distribution;
 mod environment;
 mod image;

@@ -16,7 +16,7 @@ use llama_build::portable::{self, Debug, GLIBC_FLOOR, Locations, Part};
 use llama_build::toolchain::{self, Hermetic, pypi};
 
 use crate::source::{self, Source};
-use crate::{compile, image, ui, workspace};
+use crate::{compile, image, runtime, ui, workspace};
 
 pub(crate) use tree::Tree;
 
@@ -43,6 +43,8 @@ pub(crate) struct Compiled {
     pub(crate) plan: CompilePlan,
     part: Part,
     source: Source,
+    /// `caravan` and what it becomes; not in a part.
+    ours: Vec<PathBuf>,
     pub(crate) page: Option<Page>,
     /// The licences of zig, whose C++ library is linked in.
     zig_licences: PathBuf,
@@ -126,12 +128,16 @@ pub(crate) fn compile(plan: &Plan, part: Part, place: &Place) -> Result<Compiled
     };
     let compile_plan = portable::plan(part, place.jobs.unwrap_or(plan.jobs), place.debug, &plan.toolchain, &at);
     compile::portable(&compile_plan, place.environment)?;
+    let ours = match part {
+        Part::Whole => runtime::portable(&compile_plan, &part.tools_dir(&compile_plan), place.environment)?,
+        Part::Sample => Vec::new(),
+    };
     let zig_licences = pypi::ZIG.licences(&pypi::ZIG.dir(&workspace::tools_dir()));
     let date = format!("{}T00:00:00Z", plan.vendor.pin.date);
     let date = date.parse().map_err(|error| {
         Error::new(codes::PIN_INVALID, format!("the pin's date `{}` is no day: {error}", plan.vendor.pin.date))
     })?;
-    Ok(Compiled { plan: compile_plan, part, source, page, zig_licences, date })
+    Ok(Compiled { plan: compile_plan, part, source, ours, page, zig_licences, date })
 }
 
 /// Builds the web page and puts it where upstream's CMake looks for it.
@@ -154,14 +160,20 @@ fn page(plan: &Plan, source: &Source, place: &Place) -> Result<Option<Page>> {
 
 impl Compiled {
     /// `build_info.json` without digests: nothing of this machine is in it.
-    pub(crate) fn info(&self, plan: &Plan) -> BuildInfo {
+    ///
+    /// # Errors
+    /// rustc does not say its version.
+    pub(crate) fn info(&self, plan: &Plan) -> Result<BuildInfo> {
         let tools = [("cmake", &plan.toolchain.cmake), ("ninja", &plan.toolchain.ninja)];
         let mut tools: BTreeMap<String, String> =
             tools.into_iter().map(|(name, tool)| (name.to_owned(), tool.version.clone())).collect();
+        if !self.ours.is_empty() {
+            tools.insert("rustc".to_owned(), runtime::rustc()?.version);
+        }
         if self.page.is_some() {
             tools.insert("node".to_owned(), pypi::NODE.version.to_owned());
         }
-        BuildInfo {
+        Ok(BuildInfo {
             schema_version: BuildInfo::SCHEMA_VERSION,
             build_type: BuildKind::Portable,
             date: self.date,
@@ -191,6 +203,6 @@ impl Compiled {
             openssl: None,
             digests: BTreeMap::new(),
             extra: Default::default(),
-        }
+        })
     }
 }

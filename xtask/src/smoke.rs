@@ -14,8 +14,8 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 /// For a build of ours.
 pub(crate) fn plan() -> SmokePlan {
     let tools = TOOLS.iter().map(|tool| Smoke::new(tool.name, tool.smoke, &[tool.smoke_status]));
-    let caravan = Smoke::new(runtime::NAME, &["--version"], &[0]);
-    SmokePlan { tools: tools.chain([caravan]).collect(), timeout: TIMEOUT }
+    let ours = runtime::PROGRAMS.iter().map(|name| Smoke::new(name, &["--version"], &[0]));
+    SmokePlan { tools: tools.chain(ours).collect(), timeout: TIMEOUT }
 }
 
 /// For a build that came from elsewhere, whose version may have tools that ours does not know: those must tell their

@@ -66,10 +66,14 @@ fn every_module_says_what_it_is_for() {
     assert!(silent.is_empty(), "no module documentation: {silent:?}");
 }
 
+/// Those that call C.
+const UNSAFE: [&str; 2] = ["llama/src/lib.rs", "llama-sys/src/lib.rs"];
+
 #[test]
-fn unsafe_code_is_forbidden_in_every_crate() {
+fn unsafe_code_is_forbidden_in_every_crate_but_those_that_call_c() {
     for (file, text) in rust_files() {
-        if file.ends_with("src/lib.rs") || file.ends_with("src/main.rs") {
+        let is_root = file.ends_with("src/lib.rs") || file.ends_with("src/main.rs");
+        if is_root && !UNSAFE.iter().any(|name| file == root().join(name)) {
             assert!(text.contains("#![forbid(unsafe_code)]"), "`{}` does not forbid unsafe code", file.display());
         }
     }

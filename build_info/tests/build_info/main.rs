@@ -7,4 +7,5 @@ mod damage;
 mod future;
 mod names;
 mod round_trip;
+#[cfg(feature = "schema")]
 mod schema;

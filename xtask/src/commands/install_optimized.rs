@@ -164,17 +164,17 @@ fn run(plan: &Plan, host: &Host, start: Instant) -> Result<()> {
     let at = locations(host, &source.commit, &source.dir, &source.id());
     let compile = native::plan(&plan.options, &plan.toolchain, blas.as_ref().ok(), &at)?;
     compile::native(&compile)?;
-    let caravan = runtime::native()?;
+    let ours = runtime::native(&compile.bin_dir())?;
 
     let record = compile.build_dir.join("installed.json");
-    if let Some(id) = already_installed(&store, &record, &compile, &caravan, plan.wish) {
+    if let Some(id) = already_installed(&store, &record, &compile, &ours, plan.wish) {
         let activation = store.lock(ui::waiting("with the store"))?.use_build(&id.to_string())?;
         ui::activated(&activation);
         ui::note(format!("finished  in {} s: nothing changed", start.elapsed().as_secs()));
         return Ok(());
     }
 
-    let image = Image::collect(&compile, &caravan, blas.as_ref().ok())?;
+    let image = Image::collect(&compile, &ours, blas.as_ref().ok())?;
     proof::answers(&image.bin())?;
     let measured = trial::run(host, &image, plan.wish, blas)?;
     let info = describe(host, plan, &compile, &source, measured.blas)?;
@@ -252,14 +252,15 @@ fn already_installed(
     store: &Store,
     file: &Path,
     compile: &CompilePlan,
-    caravan: &Path,
+    ours: &[PathBuf],
     wish: openblas::Wish,
 ) -> Option<BuildId> {
     let record: Record = serde_json::from_slice(&fs::read(file).ok()?).ok()?;
-    let same_caravan = || {
-        let installed = store.build(&record.id).join("bin").join(runtime::NAME);
-        Some(fs::read(installed).ok()? == fs::read(caravan).ok()?)
+    let is_installed = |program: &PathBuf| {
+        let installed = store.build(&record.id).join("bin").join(program.file_name()?);
+        Some(fs::read(installed).ok()? == fs::read(program).ok()?)
     };
-    let same = record.plan.gives_the_same_as(compile) && record.blas == wish.name() && same_caravan() == Some(true);
+    let ours_are = || ours.iter().all(|program| is_installed(program) == Some(true));
+    let same = record.plan.gives_the_same_as(compile) && record.blas == wish.name() && ours_are();
     (same && store.verify(&record.id).is_ok_and(|found| found.is_intact())).then_some(record.id)
 }

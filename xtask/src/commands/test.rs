@@ -4,6 +4,7 @@
 //! our own, and by root a few programs of the system. Quick checks come first.
 
 mod packages;
+mod sanitizer;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,12 +16,13 @@ use diagnostic::{Error, Result, codes};
 use xshell::{Shell, cmd};
 
 use crate::environment::{TEST_HOME, TEST_PYTHON};
-use crate::{ui, workspace};
+use crate::{bindings, ui, workspace};
 
 /// Run every check: formatting, lints, generated files, tests, doc tests, and a real llama.cpp from end to end
 #[derive(Debug, Args)]
 pub(crate) struct Flags {
-    /// Also what takes too long for every commit: the whole portable build again, compared file by file
+    /// Also what takes too long for every commit: the whole portable build again, compared file by file; `llama` with a
+    /// llama.cpp that checks every access to memory
     #[arg(long)]
     full: bool,
     /// Say what would be run and stop
@@ -60,6 +62,9 @@ const STEPS: &[Step] = &[
     Step { name: "tests", run: run_tests },
 ];
 
+/// Those of `--full`, after all others.
+const LONG_STEPS: &[Step] = &[Step { name: "address sanitizer", run: sanitizer::run }];
+
 impl Flags {
     pub(crate) fn run(self) -> Result<()> {
         let dir = workspace::target_dir().join("test");
@@ -69,18 +74,19 @@ impl Flags {
             layout: dir.join("oci"),
             full: self.full,
         };
+        let steps: Vec<&Step> = STEPS.iter().chain(if self.full { LONG_STEPS } else { &[] }).collect();
         if self.dry_run {
-            return STEPS.iter().try_for_each(|step| ui::print(step.name));
+            return steps.iter().try_for_each(|step| ui::print(step.name));
         }
         let start = Instant::now();
-        for step in STEPS {
+        for step in &steps {
             process::interrupt::check()?;
             ui::note(format!("checking  {}", step.name));
             let step_start = Instant::now();
             (step.run)(&setting)?;
             ui::note(format!("passed    {} in {} s", step.name, step_start.elapsed().as_secs()));
         }
-        ui::note(format!("passed    all {} checks in {} s", STEPS.len(), start.elapsed().as_secs()));
+        ui::note(format!("passed    all {} checks in {} s", steps.len(), start.elapsed().as_secs()));
         Ok(())
     }
 }
@@ -145,8 +151,20 @@ fn install_native(setting: &Setting) -> Result<()> {
     xtask("install-optimized", &["install-optimized"], &[("CARAVAN_HOME", &setting.home)])
 }
 
+/// All tests, with the crate `llama` linked to the native build that was just installed.
 fn run_tests(setting: &Setting) -> Result<()> {
-    cargo("tests", &["test", "--workspace"], &[(TEST_PYTHON, &setting.python), (TEST_HOME, &setting.home)])
+    let libclang = bindings::libclang(&setting.home.join("cache/tools"))?;
+    let lib = setting.home.join("lib");
+    // Examples in documentation are programs of their own, which cargo gives no path to libraries.
+    let rpath = PathBuf::from(format!("-C link-arg=-Wl,-rpath,{}", lib.display()));
+    let environment: [(&str, &Path); 5] = [
+        (TEST_PYTHON, setting.python.as_path()),
+        (TEST_HOME, &setting.home),
+        (bindings::LIBCLANG, &libclang),
+        ("LLAMA_LIB_DIR", &lib),
+        ("RUSTDOCFLAGS", &rpath),
+    ];
+    cargo("tests", &["test", "--workspace"], &environment)
 }
 
 fn failed(what: &str, why: &str) -> Error {

@@ -10,12 +10,26 @@ use llama_build::portable::{GLIBC_FLOOR, Part};
 use crate::workspace;
 
 /// Functions with code that not every CPU has, which look at the CPU first.
-const REVIEWED: &[Reviewed<'static>] = &[Reviewed {
-    file: "lib/libllama.so",
-    symbol: "_ZL*ma_dr_flac__*",
-    isas: &["LZCNT"],
-    reason: "miniaudio asks CPUID before it counts zeros of a FLAC stream with it",
-}];
+const REVIEWED: &[Reviewed<'static>] = &[
+    Reviewed {
+        file: "lib/libllama.so",
+        symbol: "_ZL*ma_dr_flac__*",
+        isas: &["LZCNT"],
+        reason: "miniaudio asks CPUID before it counts zeros of a FLAC stream with it",
+    },
+    Reviewed {
+        file: "bin/caravan*",
+        symbol: "_ZN6memchr4arch6x86_64*",
+        isas: &["AVX", "AVX2"],
+        reason: "the crate memchr asks CPUID on first use, and takes its SSE2 code where there is no AVX2",
+    },
+    Reviewed {
+        file: "bin/caravan*",
+        symbol: "_ZN4sha26sha2567x86_sha*",
+        isas: &["SHA", "SSE4_1", "SSSE3"],
+        reason: "the crate sha2 asks CPUID on first use, and computes without where there is no SHA",
+    },
+];
 
 /// Places of this machine, none of which may stand in a shipped file.
 pub(super) fn private_paths(plan: &CompilePlan) -> Vec<(&'static str, String)> {
@@ -28,7 +42,12 @@ pub(super) fn private_paths(plan: &CompilePlan) -> Vec<(&'static str, String)> {
     paths.extend(env::var_os("HOME").map(|home| ("the home directory", home.into())));
     // A home directory of `/` is in every path.
     paths.retain(|(_, path)| path.components().count() > 1);
-    paths.into_iter().map(|(what, path)| (what, path.display().to_string())).collect()
+    let text = |what, path: PathBuf| match what {
+        // That of root is so short that it begins innocent names, as in `probe/root.rs`.
+        "the home directory" => format!("{}/", path.display().to_string().trim_end_matches('/')),
+        _ => path.display().to_string(),
+    };
+    paths.into_iter().map(|(what, path)| (what, text(what, path))).collect()
 }
 
 /// The rules for a part, with these texts forbidden.

@@ -10,7 +10,7 @@ use llama_build::CompilePlan;
 use llama_build::portable::{self, Part};
 
 use super::{Compiled, Plan, rules};
-use crate::image;
+use crate::{crates, image, runtime, workspace};
 
 /// Two directories: `bin/`, `lib/`, `share/`; and the debug files.
 pub(crate) struct Tree {
@@ -40,7 +40,7 @@ impl Tree {
                 fs::remove_dir_all(dir).map_err(|error| Error::io("cannot remove", dir, error))?;
             }
         }
-        let binaries = binaries(&compiled.plan, compiled.part)?;
+        let binaries = binaries(&compiled.plan, compiled.part, &compiled.ours)?;
         for binary in &binaries {
             write(&tree.dir.join(&binary.name), &binary.shipped, 0o755)?;
             if let Some(path) = elf::Facts::of(&binary.shipped)?.build_id.and_then(|id| id.debug_path()) {
@@ -60,7 +60,7 @@ impl Tree {
     /// # Errors
     /// [`codes::GATE_FAILED`]: a path of this machine stands in them.
     pub(crate) fn seal(&self, compiled: &Compiled, plan: &Plan) -> Result<()> {
-        artefact::seal(&self.dir, compiled.info(plan))?;
+        artefact::seal(&self.dir, compiled.info(plan)?)?;
         self.check_sealed(&compiled.plan)
     }
 
@@ -82,10 +82,15 @@ fn data((name, text): &(String, Vec<u8>)) -> File<'_> {
     File { name, role: Role::Data, built: &[], shipped: text }
 }
 
-fn binaries(plan: &CompilePlan, part: Part) -> Result<Vec<Binary>> {
+/// `ours`: programs that CMake knows nothing of.
+fn binaries(plan: &CompilePlan, part: Part, ours: &[PathBuf]) -> Result<Vec<Binary>> {
     let tools_dir = part.tools_dir(plan);
     let mut files: Vec<(String, PathBuf, Role<'static>)> =
         part.tools().into_iter().map(|tool| (format!("bin/{tool}"), tools_dir.join(tool), Role::Tool)).collect();
+    files.extend(ours.iter().map(|path| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        (format!("bin/{name}"), path.clone(), Role::Tool)
+    }));
     files.push(("lib/libllama.so".to_owned(), tools_dir.join("libllama.so"), Role::Library));
     for library in ["libggml.so", "libggml-base.so"] {
         files.push((format!("lib/{library}"), plan.bin_dir().join(library), Role::Library));
@@ -112,7 +117,7 @@ fn binaries(plan: &CompilePlan, part: Part) -> Result<Vec<Binary>> {
     files.into_iter().map(binary).collect()
 }
 
-/// llama.cpp's and its bundled code's, and those of what zig links in.
+/// llama.cpp's and its bundled code's, ours, and those of what zig and cargo link in.
 fn licences(compiled: &Compiled) -> Result<Vec<(String, Vec<u8>)>> {
     let source = &compiled.source.dir;
     let mut files = vec![("llama.cpp/LICENSE".to_owned(), source.join("LICENSE"))];
@@ -125,6 +130,15 @@ fn licences(compiled: &Compiled) -> Result<Vec<(String, Vec<u8>)>> {
     for part in ["libcxx", "libcxxabi", "libunwind"] {
         files.push((format!("{part}/LICENSE.TXT"), zig.join("lib").join(part).join("LICENSE.TXT")));
     }
+    if !compiled.ours.is_empty() {
+        files.push(("caravan/LICENSE-MIT".to_owned(), workspace::root().join("LICENSE-MIT")));
+        for linked in crates::linked(&runtime::PROGRAMS, &runtime::target())? {
+            for path in linked.licences()? {
+                let name = path.file_name().unwrap_or_default().to_string_lossy();
+                files.push((format!("{}-{}/{name}", linked.name, linked.version), path.clone()));
+            }
+        }
+    }
     if let Some(page) = &compiled.page {
         files.push(("web-page/LICENSES.txt".to_owned(), page.licences.clone()));
     }
@@ -132,8 +146,15 @@ fn licences(compiled: &Compiled) -> Result<Vec<(String, Vec<u8>)>> {
         let text = fs::read(&path).map_err(|error| Error::io("cannot read", &path, error))?;
         Ok((format!("share/licenses/{name}"), text))
     };
-    files.into_iter().map(read).collect()
+    let mut licences: Vec<(String, Vec<u8>)> = files.into_iter().map(read).collect::<Result<_>>()?;
+    if !compiled.ours.is_empty() {
+        licences.push(("share/licenses/rust-std/LICENSE-MIT.txt".to_owned(), RUST_STD.to_vec()));
+    }
+    Ok(licences)
 }
+
+/// rustc comes with its licences or without them, as it was installed.
+const RUST_STD: &[u8] = include_bytes!("rust-std.txt");
 
 fn check(compiled: &Compiled, binaries: &[Binary], licences: &[(String, Vec<u8>)]) -> Result<()> {
     let binaries = binaries.iter().map(|binary| File {
@@ -193,7 +214,7 @@ mod tests {
         touch(plan.bin_dir().join("libggml.so"));
         let backend = |variant: &str| plan.bin_dir().join(portable::backend(variant));
         let refused = || {
-            let Err(error) = binaries(&plan, Part::Whole) else { panic!("it passes") };
+            let Err(error) = binaries(&plan, Part::Whole, &[]) else { panic!("it passes") };
             assert_eq!(error.code(), codes::GATE_FAILED);
             error.to_string()
         };

@@ -41,6 +41,17 @@ impl Cgroup {
         made
     }
 
+    /// One whose processes together get this many bytes of memory.
+    pub(crate) fn with_memory(bytes: u64) -> Cgroup {
+        let made = Cgroup::new("memory");
+        let limit = if made.has("memory.max") { "memory.max" } else { "memory.limit_in_bytes" };
+        made.set(limit, &bytes.to_string());
+        if made.has("memory.swap.max") {
+            made.set("memory.swap.max", "0");
+        }
+        made
+    }
+
     /// The command, run in here.
     pub(crate) fn command(&self, program: &Path, arguments: &[&str]) -> Command {
         let mut command = Command::new("sh");

@@ -1,5 +1,6 @@
 //! The CPU budget where it counts: in a real cgroup with a quota, in a real cpuset, in a real container. Ours and llama.cpp's own
-//! choice of threads run in turn there; the figures are printed and not judged.
+//! choice of threads run in turn there; the figures are printed and not judged. So is what `caravan serve` makes of a limit of
+//! memory.
 //!
 //! A program of its own, because cargo runs test programs one after the other: nothing else of ours runs meanwhile.
 
@@ -7,6 +8,7 @@
 
 mod cgroup;
 mod container;
+mod serving;
 
 use std::env;
 use std::io::Write as _;

@@ -6,6 +6,7 @@
 
 mod emulated;
 mod installed;
+mod run;
 mod serve;
 mod server;
 mod tuned;

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 
-use build_info::{ClassTuning, Figure, PhaseTuning};
+use build_info::{BuildKind, ClassTuning, Figure, PhaseTuning};
+use diagnostic::codes;
 use gguf::Header;
 use gguf::model::{Quant, Shape};
-use host::{CpuBudget, Memory, Sourced, Topology};
+use host::{Cpu, CpuBudget, Memory, Sourced, Topology};
 
 use super::*;
 

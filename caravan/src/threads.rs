@@ -1,11 +1,14 @@
-//! How many threads llama-server may run.
+//! How many threads may compute.
 
-use diagnostic::{Error, Result, codes};
+use std::num::NonZeroU32;
+
+use build_info::BuildInfo;
+use diagnostic::{Error, Result};
 use host::Host;
 use host::job::JobThreads;
 use host::threads::{self, ThreadChoice, Wish};
+use store::Measured;
 
-use super::given;
 use crate::environment::Variables;
 
 /// An upper bound that OpenMP's users know; llama.cpp itself does not look at it.
@@ -13,9 +16,36 @@ const OPENMP: &str = "OMP_NUM_THREADS";
 
 /// What was measured, or chosen when the build was made: threads of both phases, and who says so.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Known {
-    pub(super) threads: threads::Measured,
-    pub(super) from: String,
+pub(crate) struct Known {
+    pub(crate) threads: threads::Measured,
+    pub(crate) from: String,
+}
+
+impl Known {
+    /// What was measured for a build, or else chosen when it was made.
+    pub(crate) fn of(info: &BuildInfo, measured: Option<&Measured>) -> Option<Known> {
+        let count = |threads: NonZeroU32| threads.get() as usize;
+        let of_build = |threads| Known {
+            threads: threads::Measured { generation: count(threads), prompt: count(threads) },
+            from: "chosen when the build was made".to_owned(),
+        };
+        match measured {
+            Some(measured) => Some(Known {
+                threads: threads::Measured {
+                    generation: count(measured.tuning.generation.threads),
+                    prompt: count(measured.tuning.prompt.threads),
+                },
+                from: source(measured),
+            }),
+            None => info.optimal_threads.map(of_build),
+        }
+    }
+}
+
+/// Where a measured setting comes from, for people: `tuning of 1b/q4_k_m on 2026-11-20`.
+pub(crate) fn source(measured: &Measured) -> String {
+    let date: String = measured.tuning.date.to_string().chars().take("2026-01-01".len()).collect();
+    format!("tuning of {} on {date}", measured.class)
 }
 
 /// The threads for both phases, and why so many: `--threads`; the job's variable; what is known; the heuristic. All but
@@ -23,7 +53,7 @@ pub(super) struct Known {
 ///
 /// # Errors
 /// [`codes::THREADS_INVALID`]: more than the budget were asked for, or a job's variable is no good.
-pub(super) fn choose(
+pub(crate) fn choose(
     host: &Host,
     explicit: Option<usize>,
     force: bool,
@@ -63,30 +93,7 @@ fn openmp(variables: &Variables) -> Option<usize> {
     first.trim().parse().ok().filter(|threads| *threads > 0)
 }
 
-/// Refuses thread counts that a person gave to llama-server itself when they are more than the budget.
-///
-/// # Errors
-/// [`codes::THREADS_INVALID`].
-pub(super) fn check_given(host: &Host, arguments: &[String], variables: &Variables) -> Result<()> {
-    for name in ["--threads", "--threads-batch"] {
-        let Some(given) = given::find(name, arguments, variables) else { continue };
-        let value = given.value.unwrap_or_default();
-        let refuse = |why: String| {
-            let error = Error::new(codes::THREADS_INVALID, format!("{}: {why}", given.by));
-            Err(force_hint(error.hint(format!("give 1 to {}: this process may use {}", host.budget.cpus, host.budget))))
-        };
-        match value.parse::<i64>() {
-            Err(_) => return refuse(format!("`{value}` is not a thread count")),
-            Ok(..=0) => return refuse(format!("`{value}` lets llama-server take every CPU of the machine")),
-            Ok(threads) if threads > host.budget.cpus as i64 => {
-                return refuse(format!("{threads} threads are more than the CPU budget of {}", host.budget.cpus));
-            }
-            Ok(_) => {}
-        }
-    }
-    Ok(())
-}
-
-fn force_hint(error: Error) -> Error {
+/// What a person may do who knows better.
+pub(crate) fn force_hint(error: Error) -> Error {
     error.hint("`--force` starts it all the same; threads that wait for a CPU hold up all others")
 }

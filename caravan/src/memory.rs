@@ -1,4 +1,4 @@
-//! How much memory the context and the prompt cache may take, so that the kernel does not end the server under load.
+//! How much memory a context and a prompt cache may take, so that the kernel does not end us under load.
 
 use std::path::{Path, PathBuf};
 
@@ -14,10 +14,10 @@ const STEP: u64 = 256;
 
 /// What is known of a model before it is loaded.
 #[derive(Debug, Clone)]
-pub(super) struct Model {
-    pub(super) path: PathBuf,
-    pub(super) bytes: u64,
-    pub(super) header: Header,
+pub(crate) struct Model {
+    pub(crate) path: PathBuf,
+    pub(crate) bytes: u64,
+    pub(crate) header: Header,
 }
 
 impl Model {
@@ -25,7 +25,7 @@ impl Model {
     ///
     /// # Errors
     /// There is no such model, or it is damaged.
-    pub(super) fn open(path: &Path) -> Result<Model> {
+    pub(crate) fn open(path: &Path) -> Result<Model> {
         let header = Header::open(path)?;
         let bytes = path.metadata().map_err(|error| Error::io("cannot read", path, error))?.len();
         Ok(Model { path: path.to_owned(), bytes, header })
@@ -34,20 +34,20 @@ impl Model {
 
 /// A number, and why it is that.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Because {
-    pub(super) value: u64,
-    pub(super) why: String,
+pub(crate) struct Because {
+    pub(crate) value: u64,
+    pub(crate) why: String,
 }
 
 /// What the server may take.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Share {
+pub(crate) struct Share {
     /// Tokens of all requests together; `None` leaves it to llama-server.
-    pub(super) ctx: Option<Because>,
+    pub(crate) ctx: Option<Because>,
     /// MiB of prompts that are kept for requests to come; `None` leaves it to llama-server.
-    pub(super) prompt_cache: Option<Because>,
+    pub(crate) prompt_cache: Option<Because>,
     /// What the model takes with that context.
-    pub(super) demand: Demand,
+    pub(crate) demand: Demand,
 }
 
 /// Shares the `available` bytes out: weights and buffers first, then the context, then the prompt cache.
@@ -58,7 +58,7 @@ pub(super) struct Share {
 ///
 /// # Errors
 /// [`diagnostic::codes::MODEL_TOO_LARGE`]: it does not fit with the context that was asked for, or with one of 512 tokens.
-pub(super) fn share(model: &Model, available: Option<u64>, asked: Option<u64>) -> Result<Share> {
+pub(crate) fn share(model: &Model, available: Option<u64>, asked: Option<u64>) -> Result<Share> {
     let demand = |tokens: u64| Demand::of(&model.header, model.bytes, tokens);
     let Some(available) = available else {
         return Ok(Share { ctx: None, prompt_cache: None, demand: demand(asked.unwrap_or(LEAST_TOKENS)) });
