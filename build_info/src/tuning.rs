@@ -65,6 +65,14 @@ pub struct ClassTuning {
     pub extra: Extra,
 }
 
+impl ClassTuning {
+    /// [`settings`](ClassTuning::settings) as they are written on a command line: name without dashes, value.
+    pub fn options(&self) -> impl Iterator<Item = (&str, String)> {
+        let text = |value: &serde_json::Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        self.settings.iter().map(move |(name, value)| (name.as_str(), text(value)))
+    }
+}
+
 /// How settings were found, and what they brought.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]

@@ -3,6 +3,7 @@
 //! Everything is decided here; then this process becomes `caravan-run`, which links llama.cpp. This program does not, so that
 //! it starts at once, and can say on the wrong CPU that it is the wrong one.
 
+use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -137,9 +138,7 @@ impl Flags {
         ];
         if let Some(measured) = &measured {
             let source = threads::source(measured);
-            let settings =
-                measured.tuning.settings.iter().map(|(name, value)| Setting::new(name, text(value), &source));
-            reasons.extend(settings);
+            reasons.extend(measured.tuning.options().map(|(name, value)| Setting::new(name, value, &source)));
         }
         let environment = measured.map(|measured| measured.tuning.environment).unwrap_or_default();
         let small = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
@@ -175,11 +174,6 @@ impl Flags {
     }
 }
 
-/// A setting's value as it is written on a command line.
-fn text(value: &serde_json::Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
-}
-
 /// What was measured, of all that a context can be told.
 struct Tuned {
     ubatch: u32,
@@ -190,12 +184,13 @@ struct Tuned {
 
 impl Tuned {
     fn of(measured: Option<&Measured>) -> Tuned {
-        let text = |name: &str| Some(text(measured?.tuning.settings.get(name)?));
+        let settings: BTreeMap<&str, String> = measured.iter().flat_map(|measured| measured.tuning.options()).collect();
+        let text = |name: &str| settings.get(name);
         Tuned {
             ubatch: text("ubatch-size").and_then(|tokens| tokens.parse().ok()).unwrap_or(UBATCH),
             repack: text("repack").is_none_or(|repack| repack != "0"),
             mmap: text("load-mode").is_none_or(|mode| mode != "none"),
-            flash_attention: match text("flash-attn").as_deref() {
+            flash_attention: match text("flash-attn").map(String::as_str) {
                 Some("off" | "0") => Some(false),
                 Some("on" | "1") => Some(true),
                 _ => None,

@@ -126,6 +126,5 @@ pub(crate) fn settings(tuning: &ClassTuning) -> String {
 
 /// The options of llama-bench that a tuning sets, with their values.
 fn options(tuning: &ClassTuning) -> impl Iterator<Item = (String, String)> {
-    let text = |value: &serde_json::Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    tuning.settings.iter().map(move |(name, value)| (format!("--{name}"), text(value)))
+    tuning.options().map(|(name, value)| (format!("--{name}"), value))
 }

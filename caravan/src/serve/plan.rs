@@ -86,8 +86,9 @@ pub(super) struct Plan {
 ///
 /// # Errors
 /// What would run badly or not at all is refused, unless it is forced: more threads than the CPU budget
-/// ([`codes::THREADS_INVALID`](diagnostic::codes::THREADS_INVALID)), a model that does not fit ([`codes::MODEL_TOO_LARGE`](diagnostic::codes::MODEL_TOO_LARGE)), a build for another CPU
-/// ([`codes::VARIANT_UNAVAILABLE`](diagnostic::codes::VARIANT_UNAVAILABLE)).
+/// ([`THREADS_INVALID`](diagnostic::codes::THREADS_INVALID)), a model that does not fit
+/// ([`MODEL_TOO_LARGE`](diagnostic::codes::MODEL_TOO_LARGE)), a build for another CPU
+/// ([`VARIANT_UNAVAILABLE`](diagnostic::codes::VARIANT_UNAVAILABLE)).
 pub(super) fn plan(inputs: &Inputs) -> Result<Plan> {
     if !inputs.asked.force {
         installed::runs_on(&inputs.info, &inputs.host.cpu)?;
@@ -195,12 +196,7 @@ fn memory(inputs: &Inputs, set: &mut Set<'_>) -> Result<()> {
 /// Batches, how weights are loaded, and everything else that was measured.
 fn tuned(measured: Option<&Measured>, set: &mut Set<'_>) {
     let source = measured.map(threads::source).unwrap_or_default();
-    let text = |value: &serde_json::Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    let mut settings: BTreeMap<&str, String> = measured
-        .iter()
-        .flat_map(|measured| &measured.tuning.settings)
-        .map(|(name, value)| (name.as_str(), text(value)))
-        .collect();
+    let mut settings: BTreeMap<&str, String> = measured.iter().flat_map(|measured| measured.tuning.options()).collect();
     set.flag("--batch-size", BATCH, USUAL);
     match settings.remove("ubatch-size") {
         Some(tokens) => set.flag("--ubatch-size", tokens, &source),
