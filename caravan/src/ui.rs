@@ -6,8 +6,6 @@ use std::path::Path;
 use anstyle::{AnsiColor, Style};
 use diagnostic::{Error, Result};
 
-const ERROR: Style = AnsiColor::Red.on_default().bold();
-const HINT: Style = AnsiColor::Cyan.on_default().bold();
 const NOTE: Style = AnsiColor::Green.on_default().bold();
 
 /// One line about what is being done; it stands among the lines of llama-server, so it says whose it is.
@@ -31,8 +29,5 @@ pub(crate) fn print(text: impl AsRef<str>) -> Result<()> {
 
 /// An error with its hints, as the last thing that a command says.
 pub(crate) fn show_error(error: &Error) {
-    anstream::eprintln!("{ERROR}error{ERROR:#}: {error} [{}]", error.code().name);
-    for hint in error.hints() {
-        anstream::eprintln!("{HINT}hint{HINT:#}: {hint}");
-    }
+    anstream::eprint!("{}", error.report());
 }

@@ -23,7 +23,11 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 
+use anstyle::{AnsiColor, Style};
 pub use codes::{CODES, Code};
+
+const ERROR: Style = AnsiColor::Red.on_default().bold();
+const HINT: Style = AnsiColor::Cyan.on_default().bold();
 
 /// The result of everything that can fail in front of a person.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -82,6 +86,16 @@ impl Error {
         self.0.code
     }
 
+    /// The error with its code and its hints, as the last lines that a program says; in colour, which whoever prints it takes
+    /// away where none is wanted.
+    pub fn report(&self) -> String {
+        let mut text = format!("{ERROR}error{ERROR:#}: {self} [{}]\n", self.code().name);
+        for hint in self.hints() {
+            text.push_str(&format!("{HINT}hint{HINT:#}: {hint}\n"));
+        }
+        text
+    }
+
     /// What the person can do, in the order in which it was added.
     pub fn hints(&self) -> &[String] {
         &self.0.hints
@@ -122,6 +136,16 @@ mod tests {
         assert_eq!(error.to_string(), "cannot write `x`: no space left on device");
         let error = Error::io("cannot write", Path::new("x"), io::Error::from_raw_os_error(30));
         assert_eq!(error.code(), codes::NO_PERMISSION);
+    }
+
+    #[test]
+    fn a_report_is_the_error_its_code_and_a_line_for_each_hint() {
+        let error = Error::new(codes::IO, "it broke").hint("mend it").hint("or leave it");
+        assert_eq!(
+            error.report(),
+            "\u{1b}[1m\u{1b}[31merror\u{1b}[0m: it broke [io::failed]\n\
+             \u{1b}[1m\u{1b}[36mhint\u{1b}[0m: mend it\n\u{1b}[1m\u{1b}[36mhint\u{1b}[0m: or leave it\n"
+        );
     }
 
     #[test]

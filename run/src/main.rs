@@ -17,15 +17,11 @@ use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
 
-use anstyle::{AnsiColor, Style};
 use diagnostic::{Error, Result, codes};
 use llama::{Canceller, Context, ContextOptions, LoadMode, Model, ModelOptions, Sampler, SamplerOptions, Threads};
 use planner::run::Run;
 
 use answer::Show;
-
-const ERROR: Style = AnsiColor::Red.on_default().bold();
-const HINT: Style = AnsiColor::Cyan.on_default().bold();
 
 /// The longest prompt that is read from standard input, in bytes.
 const LONGEST: u64 = 64 << 20;
@@ -41,10 +37,7 @@ fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            anstream::eprintln!("{ERROR}error{ERROR:#}: {error} [{}]", error.code().name);
-            for hint in error.hints() {
-                anstream::eprintln!("{HINT}hint{HINT:#}: {hint}");
-            }
+            anstream::eprint!("{}", error.report());
             ExitCode::from(error.code().exit)
         }
     }

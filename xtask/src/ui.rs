@@ -12,8 +12,6 @@ use anstyle::{AnsiColor, Style};
 use diagnostic::{Error, Result};
 use indicatif::{ProgressBar, ProgressStyle};
 
-const ERROR: Style = AnsiColor::Red.on_default().bold();
-const HINT: Style = AnsiColor::Cyan.on_default().bold();
 const NOTE: Style = AnsiColor::Green.on_default().bold();
 
 /// How often progress is written where there is no terminal.
@@ -42,10 +40,7 @@ pub(crate) fn print(text: impl AsRef<str>) -> Result<()> {
 
 /// An error with its hints, as the last thing that a command says.
 pub(crate) fn show_error(error: &Error) {
-    anstream::eprintln!("{ERROR}error{ERROR:#}: {error} [{}]", error.code().name);
-    for hint in error.hints() {
-        anstream::eprintln!("{HINT}hint{HINT:#}: {hint}");
-    }
+    anstream::eprint!("{}", error.report());
 }
 
 /// Asks a question that `y` answers with yes; without a terminal the answer is no.
