@@ -50,7 +50,14 @@ pub(crate) fn cmake_project(kind: &str) -> PathBuf {
 
 /// The files of those projects, as they were when this program was compiled.
 const PROJECTS: [(&str, &[&[u8]]); 2] = [
-    ("native", &[include_bytes!("../cmake/CMakeLists.txt"), include_bytes!("../cmake/prefixed_openblas.h")]),
+    (
+        "native",
+        &[
+            include_bytes!("../cmake/CMakeLists.txt"),
+            include_bytes!("../cmake/prefixed_openblas.h"),
+            include_bytes!("../cmake/unity.cmake"),
+        ],
+    ),
     (
         "portable",
         &[
@@ -59,6 +66,7 @@ const PROJECTS: [(&str, &[&[u8]]); 2] = [
             include_bytes!("../cmake/portable/llama.map"),
             include_bytes!("../cmake/portable/tool.c"),
             include_bytes!("../cmake/portable/tools.cpp"),
+            include_bytes!("../cmake/unity.cmake"),
         ],
     ),
 ];
