@@ -76,15 +76,15 @@ const NAMED: usize = 8;
 
 /// The jobs that have a thread count, as a hint.
 fn known(variables: &BTreeMap<String, String>) -> Option<String> {
-    let jobs: Vec<String> = variables
-        .keys()
-        .filter(|name| !NO_JOBS.contains(&name.as_str()))
-        .filter_map(|name| name.strip_suffix(ENDING))
-        .filter(|job| !job.is_empty() && variable(job).is_ok_and(|name| name.strip_suffix(ENDING) == Some(*job)))
-        .map(|job| format!("`{}`", job.to_ascii_lowercase()))
-        .take(NAMED)
-        .collect();
+    let jobs: Vec<String> =
+        variables.keys().filter_map(|name| job_of(name)).map(|job| format!("`{job}`")).take(NAMED).collect();
     (!jobs.is_empty()).then(|| format!("jobs with a thread count are {}", jobs.join(", ")))
+}
+
+/// The job whose threads a variable holds: `coding` for `CODING_THREADS`. `None` for every other variable.
+pub fn job_of(name: &str) -> Option<String> {
+    let job = name.strip_suffix(ENDING).filter(|job| !job.is_empty() && !NO_JOBS.contains(&name))?;
+    (variable(job).ok()? == name).then(|| job.to_ascii_lowercase())
 }
 
 /// The variable that holds the thread count of a job type.

