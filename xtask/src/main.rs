@@ -31,6 +31,8 @@ mod trial;
 mod tuning;
 mod ui;
 mod variants;
+#[cfg(test)]
+mod workflows;
 mod workspace;
 
 use std::process::ExitCode;

@@ -125,3 +125,19 @@ fn what_kustomize_cannot_render_is_an_error_of_its_own() {
     assert_eq!(done.status.code(), Some(90), "{}", text(&done.stderr));
     assert!(text(&done.stderr).contains("missing.yaml"), "{}", text(&done.stderr));
 }
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn without_kubectl_and_kustomize_one_is_fetched_that_renders_the_same() {
+    let bin = tempfile::tempdir().unwrap();
+    let found = Command::new("python3").args(["-c", "import sys; print(sys.executable)"]).output().unwrap();
+    std::os::unix::fs::symlink(text(&found.stdout).trim(), bin.path().join("python3")).unwrap();
+    let done = Command::new(env!("CARGO_BIN_EXE_xtask"))
+        .args(["k8s", "render", "stable"])
+        .env("CARAVAN_HOME", concat!(env!("CARGO_TARGET_TMPDIR"), "/k8s"))
+        .env("PATH", bin.path())
+        .output()
+        .unwrap();
+    assert!(done.status.success(), "{}", text(&done.stderr));
+    assert_eq!(text(&done.stdout), render(&["stable"]));
+}

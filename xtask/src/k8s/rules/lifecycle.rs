@@ -125,12 +125,12 @@ fn end(pod: &Pod<'_>, container: &Container<'_>) -> Vec<Finding> {
 fn grace(container: &Container<'_>) -> u64 {
     let words = ["/command", "/args"].into_iter().flat_map(|list| items(container.value, list));
     let words: Vec<&str> = words.filter_map(Value::as_str).take_while(|word| *word != "--").collect();
-    let given = words.iter().enumerate().filter_map(|(number, word)| match word.split_once('=') {
+    let mut given = words.iter().enumerate().rev().filter_map(|(number, word)| match word.split_once('=') {
         Some(("--grace", value)) => Some(value),
         None if *word == "--grace" => words.get(number + 1).copied(),
         _ => None,
     });
-    given.last().and_then(|value| value.parse().ok()).unwrap_or(DEFAULT_GRACE)
+    given.next().and_then(|value| value.parse().ok()).unwrap_or(DEFAULT_GRACE)
 }
 
 #[cfg(test)]
