@@ -99,14 +99,23 @@ fn commands() -> String {
     let mut text = format!("{PREAMBLE}# Commands\n\nWhat `cargo xtask COMMAND --help` prints.\n");
     let mut cli = Cli::command().term_width(100);
     cli.build();
-    for command in cli.get_subcommands_mut() {
-        let help = command.clone().render_long_help();
-        let help: Vec<String> = help.to_string().lines().map(|line| line.trim_end().to_owned()).collect();
-        // Clap names them only in the list of all commands.
-        let aliases: Vec<String> = command.get_visible_aliases().map(|alias| format!("`{alias}`")).collect();
-        let aliases = if aliases.is_empty() { String::new() } else { format!("Also {}.\n\n", aliases.join(", ")) };
-        let (name, help) = (command.get_name(), help.join("\n"));
-        write!(text, "\n## {name}\n\n{aliases}```text\n{}\n```\n", help.trim_end()).expect("a String takes any text");
+    for command in cli.get_subcommands() {
+        section(&mut text, command, "##", command.get_name());
+        for part in command.get_subcommands() {
+            section(&mut text, part, "###", &format!("{} {}", command.get_name(), part.get_name()));
+        }
     }
     text
+}
+
+/// What one command says of itself.
+fn section(text: &mut String, command: &clap::Command, heading: &str, name: &str) {
+    let help = command.clone().render_long_help();
+    let help: Vec<String> = help.to_string().lines().map(|line| line.trim_end().to_owned()).collect();
+    // Clap names them only in the list of all commands.
+    let aliases: Vec<String> = command.get_visible_aliases().map(|alias| format!("`{alias}`")).collect();
+    let aliases = if aliases.is_empty() { String::new() } else { format!("Also {}.\n\n", aliases.join(", ")) };
+    let help = help.join("\n");
+    write!(text, "\n{heading} {name}\n\n{aliases}```text\n{}\n```\n", help.trim_end())
+        .expect("a String takes any text");
 }
