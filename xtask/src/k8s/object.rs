@@ -177,6 +177,17 @@ mod tests {
     }
 
     #[test]
+    fn names_that_stand_for_names_do_not_fill_the_memory() {
+        let mut bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n".to_owned();
+        for level in 1..30 {
+            let names = vec![format!("*a{}", level - 1); 9].join(", ");
+            bomb.push_str(&format!("a{level}: &a{level} [{names}]\n"));
+        }
+        let error = parse(&bomb).unwrap_err();
+        assert_eq!(error.code(), codes::K8S_RENDER);
+    }
+
+    #[test]
     fn pods_are_found_in_every_kind_of_workload() {
         let container = "containers: [{name: a}]\ninitContainers: [{name: b}, {name: c, restartPolicy: Always}]\n";
         let pod = |kind: &str, wrap: &[&str]| {

@@ -19,19 +19,34 @@ mod threads;
 pub(crate) use security::NOT_PUBLISHED;
 
 use super::finding::Finding;
-use super::object::{Container, Object, text};
+use super::object::{Container, Object, items, text};
 
 /// What every rule says of the objects of one rendering, sorted.
 pub(crate) fn check(objects: &[Object]) -> Vec<Finding> {
     let rules = [threads::check, resources::check, security::check, lifecycle::check, references::check];
     let mut findings: Vec<_> = rules.iter().flat_map(|rule| rule(objects)).collect();
+    findings.extend(nothing_served(objects));
     findings.sort();
     findings
 }
 
-/// Whether a container runs `caravan serve`.
+/// Whether a container runs `caravan serve`: by its command, or, where the image's own is run, by its name or our variables.
 fn is_server(container: &Container<'_>) -> bool {
-    text(container.value, "/command/0").rsplit('/').next() == Some("caravan")
+    match text(container.value, "/command/0") {
+        "" => {
+            let is_ours = |variable| text(variable, "/name").starts_with("CARAVAN_");
+            text(container.value, "/name") == "server" || items(container.value, "/env").any(is_ours)
+        }
+        command => command.rsplit('/').next() == Some("caravan"),
+    }
+}
+
+/// Rules about a server say nothing where there is none.
+fn nothing_served(objects: &[Object]) -> Option<Finding> {
+    let mut pods = objects.iter().filter_map(Object::pod);
+    let is_served = pods.any(|pod| pod.containers().any(|container| is_server(&container)));
+    let first = objects.first().filter(|_| !is_served)?;
+    Some(Finding::error("no-server", first, "", "no container here or elsewhere runs `caravan serve`"))
 }
 
 #[cfg(test)]
@@ -88,6 +103,18 @@ mod tests {
         let (parent, name) = pointer.rsplit_once('/').expect("a pointer");
         let parent = object.pointer_mut(parent).expect("its parent is there");
         parent.as_object_mut().expect("a map").remove(name).expect("it was there");
+    }
+
+    #[test]
+    fn a_server_is_known_without_its_command_and_its_absence_is_said() {
+        let kept = found("Deployment", |it| {
+            remove(it, "/spec/template/spec/containers/0/command");
+            remove(it, "/spec/template/spec/containers/0/livenessProbe");
+        });
+        assert!(kept.starts_with("[probe-missing]") && kept.lines().count() == 1, "{kept}");
+        let other =
+            found("Deployment", |it| set(it, "/spec/template/spec/containers/0/command", serde_json::json!(["sh"])));
+        assert!(other.starts_with("[no-server]") && other.lines().count() == 1, "{other}");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::k8s::finding::Finding;
-use crate::k8s::object::{Object, Pod, items, text};
+use crate::k8s::object::{Container, Object, Pod, items, text};
 
 pub(super) fn check(objects: &[Object]) -> Vec<Finding> {
     let pods: Vec<Pod<'_>> = objects.iter().filter_map(Object::pod).collect();
@@ -19,6 +19,8 @@ pub(super) fn check(objects: &[Object]) -> Vec<Finding> {
     }
     for pod in &pods {
         findings.extend(own_labels(pod));
+        findings.extend(probes(pod));
+        findings.extend(unprotected(pod, objects));
         findings.extend(volumes(pod, objects));
     }
     findings
@@ -29,23 +31,26 @@ fn service(service: &Object, pods: &[Pod<'_>]) -> Vec<Finding> {
     if selected.is_empty() {
         return vec![Finding::error("selects-nothing", service, "spec.selector", "no pod has these labels")];
     }
-    let is_open = |wanted: &Value| {
-        selected.iter().all(|pod| {
-            pod.containers().any(|container| {
-                items(container.value, "/ports")
-                    .any(|port| port.get("name") == Some(wanted) || port.get("containerPort") == Some(wanted))
-            })
-        })
-    };
     items(service.value(), "/spec/ports")
         .filter_map(|port| {
             let target = port.get("targetPort").or_else(|| port.get("port"))?;
-            (!is_open(target)).then(|| {
-                let path = format!("spec.ports[{}].targetPort", text(port, "/name"));
-                Finding::error("no-such-port", service, path, format!("no container has the port {target}"))
-            })
+            let path = format!("spec.ports[{}].targetPort", text(port, "/name"));
+            closed(service, path, target, selected.iter().copied())
         })
         .collect()
+}
+
+/// A port that some of these pods do not have.
+fn closed<'a>(object: &Object, path: String, port: &Value, pods: impl Iterator<Item = &'a Pod<'a>>) -> Option<Finding> {
+    let mut pods = pods.filter(|pod| !pod.containers().any(|container| has_port(&container, port)));
+    let pod = pods.next()?;
+    let why = format!("no container of {} has the port {port}", pod.object.label());
+    Some(Finding::error("no-such-port", object, path, why))
+}
+
+fn has_port(container: &Container<'_>, wanted: &Value) -> bool {
+    items(container.value, "/ports")
+        .any(|port| port.get("name") == Some(wanted) || port.get("containerPort") == Some(wanted))
 }
 
 fn budget(budget: &Object, pods: &[Pod<'_>]) -> Option<Finding> {
@@ -67,13 +72,46 @@ fn budget(budget: &Object, pods: &[Pod<'_>]) -> Option<Finding> {
     })
 }
 
-fn policy(policy: &Object, pods: &[Pod<'_>]) -> Option<Finding> {
+fn policy(policy: &Object, pods: &[Pod<'_>]) -> Vec<Finding> {
     let selector = policy.at("/spec/podSelector/matchLabels");
-    let is_used = pods.iter().any(|pod| pod.is_selected_by(selector));
-    (!is_used).then(|| {
+    let selected: Vec<_> = pods.iter().filter(|pod| pod.is_selected_by(selector)).collect();
+    if selected.is_empty() {
         let why = "it selects no pod of ours, or every pod of the namespace";
-        Finding::error("selects-nothing", policy, "spec.podSelector", why)
+        return vec![Finding::error("selects-nothing", policy, "spec.podSelector", why)];
+    }
+    let ports = items(policy.value(), "/spec/ingress").flat_map(|rule| items(rule, "/ports"));
+    let path = || "spec.ingress.ports".to_owned();
+    ports.filter_map(|port| closed(policy, path(), port.get("port")?, selected.iter().copied())).collect()
+}
+
+/// Several replicas need a budget, or a node that is drained takes them all.
+fn unprotected(pod: &Pod<'_>, objects: &[Object]) -> Option<Finding> {
+    let is_scaled = objects.iter().any(|object| {
+        object.kind() == "HorizontalPodAutoscaler"
+            && object.at("/spec/scaleTargetRef/name") == pod.object.at("/metadata/name")
+    });
+    let replicas = pod.object.at("/spec/replicas").and_then(Value::as_u64).unwrap_or(1);
+    let mut budgets = objects.iter().filter(|object| object.kind() == "PodDisruptionBudget");
+    let is_protected = budgets.any(|budget| pod.is_selected_by(budget.at("/spec/selector/matchLabels")));
+    (pod.object.kind() == "Deployment" && (is_scaled || replicas > 1) && !is_protected).then(|| {
+        let why = "it has several replicas, and no PodDisruptionBudget keeps one of them";
+        Finding::error("no-budget", pod.object, "spec.replicas", why)
     })
+}
+
+/// Probes ask ports that their own container has.
+fn probes(pod: &Pod<'_>) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for container in pod.containers() {
+        for name in ["startupProbe", "readinessProbe", "livenessProbe"] {
+            let asked = ["httpGet", "tcpSocket"].iter().find_map(|kind| container.at(&format!("/{name}/{kind}/port")));
+            if let Some(port) = asked.filter(|port| !has_port(&container, port)) {
+                let why = format!("the container has no port {port}");
+                findings.push(Finding::error("no-such-port", pod.object, format!("{}.{name}", container.path), why));
+            }
+        }
+    }
+    findings
 }
 
 fn autoscaler(autoscaler: &Object, objects: &[Object]) -> Option<Finding> {
@@ -173,7 +211,8 @@ mod tests {
             };
             let found = found(kind, labels);
             let expected = format!("[selects-nothing] {kind}/caravan-stable ");
-            assert!(found.starts_with(&expected) && found.lines().count() == 1, "{kind}: {found}");
+            let found: Vec<_> = found.lines().filter(|line| !line.starts_with("[no-budget]")).collect();
+            assert!(found.len() == 1 && found[0].starts_with(&expected), "{kind}: {found:?}");
         }
         insta::assert_snapshot!(found("NetworkPolicy", |it| set(it, "/spec/podSelector", json!({}))), @"[selects-nothing] NetworkPolicy/caravan-stable spec.podSelector: it selects no pod of ours, or every pod of the namespace");
         insta::assert_snapshot!(found("Service", |it| remove(it, "/spec/selector")), @"[selects-nothing] Service/caravan-stable spec.selector: no pod has these labels");
@@ -181,8 +220,24 @@ mod tests {
 
     #[test]
     fn a_service_leads_to_a_port() {
-        insta::assert_snapshot!(found("Service", |it| set(it, "/spec/ports/0/targetPort", json!(8081))), @"[no-such-port] Service/caravan-stable spec.ports[http].targetPort: no container has the port 8081");
+        insta::assert_snapshot!(found("Service", |it| set(it, "/spec/ports/0/targetPort", json!(8081))), @"[no-such-port] Service/caravan-stable spec.ports[http].targetPort: no container of Deployment/caravan-stable has the port 8081");
         assert_eq!(found("Service", |it| set(it, "/spec/ports/0/targetPort", json!(8080))), "");
+    }
+
+    #[test]
+    fn probes_and_policies_name_ports_that_are_there() {
+        let named = |kind: &str, pointer: &str| found(kind, |it| *it.pointer_mut(pointer).unwrap() = json!("https"));
+        insta::assert_snapshot!(named("Deployment", "/spec/template/spec/containers/0/livenessProbe/httpGet/port"), @r#"[no-such-port] Deployment/caravan-stable spec.template.spec.containers[server].livenessProbe: the container has no port "https""#);
+        insta::assert_snapshot!(named("NetworkPolicy", "/spec/ingress/0/ports/0/port"), @r#"[no-such-port] NetworkPolicy/caravan-stable spec.ingress.ports: no container of Deployment/caravan-stable has the port "https""#);
+    }
+
+    #[test]
+    fn several_replicas_have_a_budget() {
+        let mut objects = stable();
+        objects.retain(|object| object.kind() != "PodDisruptionBudget");
+        insta::assert_snapshot!(lines(&objects), @"[no-budget] Deployment/caravan-stable spec.replicas: it has several replicas, and no PodDisruptionBudget keeps one of them");
+        set(of_kind(&mut objects, "Deployment"), "/spec/replicas", json!(1));
+        assert_eq!(lines(&objects), "");
     }
 
     #[test]
