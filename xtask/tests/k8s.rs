@@ -1,5 +1,7 @@
-//! The manifests for Kubernetes, through a real kustomize and the API's own schemas.
+//! The manifests for Kubernetes, through a real kustomize and the API's own schemas. They are the same on every machine, and
+//! PyPI has a kubectl for x86-64 alone.
 
+#![cfg(target_arch = "x86_64")]
 #![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
 use std::fs;
@@ -126,7 +128,6 @@ fn what_kustomize_cannot_render_is_an_error_of_its_own() {
     assert!(text(&done.stderr).contains("missing.yaml"), "{}", text(&done.stderr));
 }
 
-#[cfg(target_arch = "x86_64")]
 #[test]
 fn without_kubectl_and_kustomize_one_is_fetched_that_renders_the_same() {
     let bin = tempfile::tempdir().unwrap();
