@@ -10,6 +10,7 @@
 //! Text goes in and out: every byte has a token, and what a model generates is printable ASCII (see `vocab.rs`).
 
 mod blocks;
+#[cfg(unix)]
 mod file;
 mod names;
 mod plan;
@@ -17,6 +18,7 @@ mod sketch;
 mod stream;
 mod vocab;
 
+#[cfg(unix)]
 pub use file::write_file;
 pub use names::{Quant, Shape};
 pub use plan::{ModelPlan, plan};

@@ -63,7 +63,8 @@ impl Sketch {
     pub fn tensor(&mut self, name: impl Into<String>, dims: &[u64], tensor_type: TensorType) -> &mut Sketch {
         let name = name.into();
         let bytes = tensor::bytes(dims, tensor_type);
-        let bytes = bytes.unwrap_or_else(|| panic!("`{name}` has rows of whole blocks, and a size that can be counted"));
+        let bytes =
+            bytes.unwrap_or_else(|| panic!("`{name}` has rows of whole blocks, and a size that can be counted"));
         let offset = self.tensors.last().map_or(0, |last| aligned(last.offset + last.bytes));
         self.tensors.push(TensorInfo { name, dims: dims.to_vec(), tensor_type, offset, bytes });
         self
@@ -102,7 +103,12 @@ mod tests {
     #[test]
     fn a_sketch_is_read_back_and_takes_no_room() {
         let mut sketch = Sketch::new("llama", TensorType::Q4K);
-        sketch.set("block_count", 1_u32).matrix("a", &[4096, 1 << 22]).matrix("b", &[96, 8]).matrix("c", &[7, 8]).vector("d", 7);
+        sketch
+            .set("block_count", 1_u32)
+            .matrix("a", &[4096, 1 << 22])
+            .matrix("b", &[96, 8])
+            .matrix("c", &[7, 8])
+            .vector("d", 7);
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("sketch.gguf");
         sketch.write(&path).unwrap();

@@ -21,7 +21,7 @@ pub struct Demand {
     pub weights: u64,
     /// The KV cache, and the state of recurrent layers.
     pub kv_cache: u64,
-    /// Activations and logits.
+    /// Activations, logits, and what the process takes beside them.
     pub compute: u64,
     /// The tokens that the KV cache holds.
     pub tokens: u64,
@@ -41,7 +41,7 @@ impl Demand {
         Demand {
             weights: file_bytes.max(host.bytes(Part::Weights).saturating_add(host.bytes(Part::Repacked))),
             kv_cache: host.bytes(Part::KvCache).saturating_add(host.bytes(Part::RecurrentState)),
-            compute: host.bytes(Part::Compute).saturating_add(host.bytes(Part::Outputs)),
+            compute: [Part::Compute, Part::Outputs, Part::Overhead].iter().map(|&part| host.bytes(part)).sum(),
             tokens: breakdown.ctx,
         }
     }

@@ -82,7 +82,11 @@ fn experts(sketch: &mut Sketch, layer: u32, n_embd: u64, n_ff: u64, count: u64, 
     sketch
         .tensor(name("ffn_gate_inp"), &[n_embd, count], TensorType::F32)
         .tensor(name("ffn_gate_exps"), &[n_embd, n_ff, count], kind)
-        .tensor(name("ffn_down_exps"), &[n_ff, n_embd, count], if n_ff.is_multiple_of(256) { kind } else { TensorType::Q8_0 })
+        .tensor(
+            name("ffn_down_exps"),
+            &[n_ff, n_embd, count],
+            if n_ff.is_multiple_of(256) { kind } else { TensorType::Q8_0 },
+        )
         .tensor(name("ffn_up_exps"), &[n_embd, n_ff, count], kind);
 }
 
@@ -127,7 +131,9 @@ pub(crate) fn qwen2_5_7b() -> Sketch {
 
 /// Norms of queries and keys, which the heads share.
 fn head_norms(sketch: &mut Sketch, layer: u32, head: u64) {
-    sketch.vector(format!("blk.{layer}.attn_q_norm.weight"), head).vector(format!("blk.{layer}.attn_k_norm.weight"), head);
+    sketch
+        .vector(format!("blk.{layer}.attn_q_norm.weight"), head)
+        .vector(format!("blk.{layer}.attn_k_norm.weight"), head);
 }
 
 fn head_size(sketch: &mut Sketch, head: u32) {
@@ -187,7 +193,7 @@ fn gemma2_9b() -> Sketch {
     sketch
 }
 
-fn gemma3_12b() -> Sketch {
+pub(crate) fn gemma3_12b() -> Sketch {
     let mut sketch = base("gemma3", 48, 3840, 262_208, 131_072);
     heads(&mut sketch, 16, 8);
     head_size(&mut sketch, 256);
@@ -343,7 +349,9 @@ fn gpt_oss_20b() -> Sketch {
     for layer in 0..24 {
         let name = |part: &str| format!("blk.{layer}.{part}");
         attention(&mut sketch, layer, 2880, 4096, 512, 512);
-        for (part, n) in [("attn_q", 4096), ("attn_k", 512), ("attn_v", 512), ("attn_output", 2880), ("ffn_gate_inp", 32)] {
+        for (part, n) in
+            [("attn_q", 4096), ("attn_k", 512), ("attn_v", 512), ("attn_output", 2880), ("ffn_gate_inp", 32)]
+        {
             sketch.vector(name(&format!("{part}.bias")), n);
         }
         sketch.vector(name("attn_sinks.weight"), 64).vector(name("post_attention_norm.weight"), 2880);
