@@ -13,7 +13,9 @@ fn page() -> String {
 }
 
 fn bytes(header: &Header, setting: &Setting, part: Part) -> u64 {
-    breakdown(header, setting, &Machine::cpu_only(None, Repacks::Avx2)).unwrap().bytes(part)
+    breakdown(header, setting, &Machine::cpu_only(None, Repacks::Avx2))
+        .expect("the models of this page are sound")
+        .bytes(part)
 }
 
 fn gib(bytes: u64) -> String {

@@ -4,6 +4,8 @@
 use gguf::TensorType;
 use gguf::model::Sketch;
 
+use crate::hybrids;
+
 /// A model, by what the table calls it.
 pub(crate) struct Model {
     pub(crate) name: &'static str,
@@ -26,15 +28,15 @@ pub(crate) fn all() -> Vec<Model> {
         Model { name: "DeepSeek V2 Lite", sketch: deepseek_v2_lite() },
         Model { name: "DeepSeek V3", sketch: deepseek_v3() },
         Model { name: "gpt-oss 20B", sketch: gpt_oss_20b() },
-        Model { name: "Falcon H1 1.5B", sketch: falcon_h1_1_5b() },
-        Model { name: "Mamba 2.8B", sketch: mamba_2_8b() },
-        Model { name: "Jamba v0.1", sketch: jamba_v0_1() },
-        Model { name: "Granite 4 H tiny", sketch: granite_4_h_tiny() },
+        Model { name: "Falcon H1 1.5B", sketch: hybrids::falcon_h1_1_5b() },
+        Model { name: "Mamba 2.8B", sketch: hybrids::mamba_2_8b() },
+        Model { name: "Jamba v0.1", sketch: hybrids::jamba_v0_1() },
+        Model { name: "Granite 4 H tiny", sketch: hybrids::granite_4_h_tiny() },
     ]
 }
 
 /// What nearly every model has.
-fn base(architecture: &str, layers: u32, n_embd: u64, n_vocab: u64, ctx: u32) -> Sketch {
+pub(crate) fn base(architecture: &str, layers: u32, n_embd: u64, n_vocab: u64, ctx: u32) -> Sketch {
     let mut sketch = Sketch::new(architecture, TensorType::Q4K);
     sketch
         .set("block_count", layers)
@@ -48,17 +50,17 @@ fn base(architecture: &str, layers: u32, n_embd: u64, n_vocab: u64, ctx: u32) ->
 }
 
 /// An output of its own, in the type that llama-quantize gives it.
-fn output(sketch: &mut Sketch, n_embd: u64, n_vocab: u64) {
+pub(crate) fn output(sketch: &mut Sketch, n_embd: u64, n_vocab: u64) {
     let kind = if n_embd.is_multiple_of(256) { TensorType::Q6K } else { TensorType::Q8_0 };
     sketch.tensor("output.weight", &[n_embd, n_vocab], kind);
 }
 
-fn heads(sketch: &mut Sketch, heads: u32, kv: u32) {
+pub(crate) fn heads(sketch: &mut Sketch, heads: u32, kv: u32) {
     sketch.set("attention.head_count", heads).set("attention.head_count_kv", kv);
 }
 
 /// Queries, keys, values and what comes after them.
-fn attention(sketch: &mut Sketch, layer: u32, n_embd: u64, q: u64, k: u64, v: u64) {
+pub(crate) fn attention(sketch: &mut Sketch, layer: u32, n_embd: u64, q: u64, k: u64, v: u64) {
     let name = |part: &str| format!("blk.{layer}.{part}.weight");
     sketch
         .vector(name("attn_norm"), n_embd)
@@ -68,7 +70,7 @@ fn attention(sketch: &mut Sketch, layer: u32, n_embd: u64, q: u64, k: u64, v: u6
         .matrix(name("attn_output"), &[q, n_embd]);
 }
 
-fn feed_forward(sketch: &mut Sketch, layer: u32, n_embd: u64, n_ff: u64) {
+pub(crate) fn feed_forward(sketch: &mut Sketch, layer: u32, n_embd: u64, n_ff: u64) {
     let name = |part: &str| format!("blk.{layer}.{part}.weight");
     sketch
         .vector(name("ffn_norm"), n_embd)
@@ -77,7 +79,7 @@ fn feed_forward(sketch: &mut Sketch, layer: u32, n_embd: u64, n_ff: u64) {
         .matrix(name("ffn_down"), &[n_ff, n_embd]);
 }
 
-fn experts(sketch: &mut Sketch, layer: u32, n_embd: u64, n_ff: u64, count: u64, kind: TensorType) {
+pub(crate) fn experts(sketch: &mut Sketch, layer: u32, n_embd: u64, n_ff: u64, count: u64, kind: TensorType) {
     let name = |part: &str| format!("blk.{layer}.{part}.weight");
     sketch
         .tensor(name("ffn_gate_inp"), &[n_embd, count], TensorType::F32)
@@ -136,7 +138,7 @@ fn head_norms(sketch: &mut Sketch, layer: u32, head: u64) {
         .vector(format!("blk.{layer}.attn_k_norm.weight"), head);
 }
 
-fn head_size(sketch: &mut Sketch, head: u32) {
+pub(crate) fn head_size(sketch: &mut Sketch, head: u32) {
     sketch.set("attention.key_length", head).set("attention.value_length", head);
 }
 
@@ -362,142 +364,5 @@ fn gpt_oss_20b() -> Sketch {
         }
     }
     output(&mut sketch, 2880, 201_088);
-    sketch
-}
-
-fn state_space(sketch: &mut Sketch, inner: u32, state: u32, dt_rank: u32) {
-    sketch
-        .set("ssm.conv_kernel", 4_u32)
-        .set("ssm.inner_size", inner)
-        .set("ssm.state_size", state)
-        .set("ssm.time_step_rank", dt_rank);
-}
-
-/// A Mamba 2 layer without its norm.
-fn mamba2(sketch: &mut Sketch, layer: u32, n_embd: u64, inner: u64, state: u64, n_head: u64, has_norm: bool) {
-    let name = |part: &str| format!("blk.{layer}.{part}");
-    let conv = inner + 2 * state;
-    sketch
-        .matrix(name("ssm_in.weight"), &[n_embd, inner + conv + n_head])
-        .tensor(name("ssm_conv1d.weight"), &[4, conv], TensorType::F32)
-        .vector(name("ssm_conv1d.bias"), conv)
-        .vector(name("ssm_dt.bias"), n_head)
-        .tensor(name("ssm_a"), &[1, n_head], TensorType::F32)
-        .tensor(name("ssm_d"), &[1, n_head], TensorType::F32)
-        .matrix(name("ssm_out.weight"), &[inner, n_embd]);
-    if has_norm {
-        sketch.tensor(name("ssm_norm.weight"), &[inner, 1], TensorType::F32);
-    }
-}
-
-fn falcon_h1_1_5b() -> Sketch {
-    let mut sketch = base("falcon-h1", 24, 2048, 65_536, 131_072);
-    heads(&mut sketch, 8, 2);
-    head_size(&mut sketch, 128);
-    state_space(&mut sketch, 3072, 256, 48);
-    sketch.set("ssm.group_count", 1_u32).set("feed_forward_length", 4096_u32);
-    for layer in 0..24 {
-        attention(&mut sketch, layer, 2048, 1024, 256, 256);
-        mamba2(&mut sketch, layer, 2048, 3072, 256, 48, false);
-        let name = |part: &str| format!("blk.{layer}.{part}");
-        sketch
-            .vector(name("ffn_norm"), 2048)
-            .matrix(name("ffn_gate.weight"), &[2048, 4096])
-            .matrix(name("ffn_up.weight"), &[2048, 4096])
-            .matrix(name("ffn_down.weight"), &[4096, 2048]);
-    }
-    output(&mut sketch, 2048, 65_536);
-    sketch
-}
-
-/// A Mamba layer without its norm.
-fn mamba(sketch: &mut Sketch, layer: u32, n_embd: u64, inner: u64, dt_rank: u64) {
-    let name = |part: &str| format!("blk.{layer}.{part}");
-    sketch
-        .matrix(name("ssm_in.weight"), &[n_embd, 2 * inner])
-        .tensor(name("ssm_conv1d.weight"), &[4, inner], TensorType::F32)
-        .vector(name("ssm_conv1d.bias"), inner)
-        .matrix(name("ssm_x.weight"), &[inner, dt_rank + 32])
-        .matrix(name("ssm_dt.weight"), &[dt_rank, inner])
-        .vector(name("ssm_dt.bias"), inner)
-        .tensor(name("ssm_a"), &[16, inner], TensorType::F32)
-        .vector(name("ssm_d"), inner)
-        .matrix(name("ssm_out.weight"), &[inner, n_embd]);
-}
-
-fn mamba_2_8b() -> Sketch {
-    let mut sketch = base("mamba", 64, 2560, 50_280, 1_048_576);
-    state_space(&mut sketch, 5120, 16, 160);
-    sketch.set("attention.head_count", 0_u32).set("feed_forward_length", 0_u32);
-    for layer in 0..64 {
-        sketch.vector(format!("blk.{layer}.attn_norm.weight"), 2560);
-        mamba(&mut sketch, layer, 2560, 5120, 160);
-    }
-    sketch
-}
-
-fn jamba_v0_1() -> Sketch {
-    let mut sketch = base("jamba", 32, 4096, 65_536, 262_144);
-    state_space(&mut sketch, 8192, 16, 256);
-    let kv: Vec<u32> = (0..32).map(|layer| if layer % 8 == 4 { 8 } else { 0 }).collect();
-    sketch
-        .set("attention.head_count", 32_u32)
-        .set("attention.head_count_kv", kv)
-        .set("feed_forward_length", 14336_u32)
-        .set("expert_count", 16_u32)
-        .set("expert_used_count", 2_u32);
-    for layer in 0..32 {
-        let name = |part: &str| format!("blk.{layer}.{part}.weight");
-        if layer % 8 == 4 {
-            attention(&mut sketch, layer, 4096, 4096, 1024, 1024);
-        } else {
-            sketch.vector(name("attn_norm"), 4096);
-            mamba(&mut sketch, layer, 4096, 8192, 256);
-            sketch.vector(name("ssm_dt_norm"), 256).vector(name("ssm_b_norm"), 16).vector(name("ssm_c_norm"), 16);
-        }
-        if layer % 2 == 1 {
-            sketch.vector(name("ffn_norm"), 4096);
-            experts(&mut sketch, layer, 4096, 14336, 16, TensorType::Q4K);
-        } else {
-            feed_forward(&mut sketch, layer, 4096, 14336);
-        }
-    }
-    output(&mut sketch, 4096, 65_536);
-    sketch
-}
-
-fn granite_4_h_tiny() -> Sketch {
-    let mut sketch = base("granitehybrid", 40, 1536, 100_352, 131_072);
-    state_space(&mut sketch, 3072, 128, 48);
-    let attends = |layer: u32| layer % 10 == 5;
-    let kv: Vec<u32> = (0..40).map(|layer| if attends(layer) { 4 } else { 0 }).collect();
-    sketch
-        .set("attention.head_count", 12_u32)
-        .set("attention.head_count_kv", kv)
-        .set("ssm.group_count", 1_u32)
-        .set("feed_forward_length", 512_u32)
-        .set("expert_shared_feed_forward_length", 1024_u32)
-        .set("expert_count", 64_u32)
-        .set("expert_used_count", 6_u32)
-        .set("embedding_scale", 12_f32)
-        .set("residual_scale", 0.22_f32)
-        .set("attention.scale", 0.007_812_5_f32)
-        .set("logit_scale", 6_f32)
-        .set("rope.scaling.finetuned", false);
-    for layer in 0..40 {
-        let name = |part: &str| format!("blk.{layer}.{part}.weight");
-        if attends(layer) {
-            attention(&mut sketch, layer, 1536, 1536, 512, 512);
-        } else {
-            sketch.vector(name("attn_norm"), 1536);
-            mamba2(&mut sketch, layer, 1536, 3072, 128, 48, true);
-        }
-        sketch.vector(name("ffn_norm"), 1536);
-        experts(&mut sketch, layer, 1536, 512, 64, TensorType::Q4K);
-        sketch
-            .matrix(name("ffn_gate_shexp"), &[1536, 1024])
-            .matrix(name("ffn_down_shexp"), &[1024, 1536])
-            .matrix(name("ffn_up_shexp"), &[1536, 1024]);
-    }
     sketch
 }
