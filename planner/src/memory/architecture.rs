@@ -117,7 +117,7 @@ pub(super) fn known(name: &str) -> Option<Architecture> {
 }
 
 /// The architectures that the oracle is asked about (tests/oracle.rs).
-pub(super) const COMPARED: [&str; 13] = [
+pub(super) const COMPARED: [&str; 14] = [
     "llama",
     "qwen2",
     "qwen3",
@@ -129,6 +129,7 @@ pub(super) const COMPARED: [&str; 13] = [
     "gpt-oss",
     "falcon-h1",
     "mamba",
+    "mamba2",
     "jamba",
     "granitehybrid",
 ];

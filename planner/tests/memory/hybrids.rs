@@ -76,6 +76,17 @@ pub(crate) fn mamba_2_8b() -> Sketch {
     sketch
 }
 
+pub(crate) fn mamba2_2_7b() -> Sketch {
+    let mut sketch = base("mamba2", 64, 2560, 50_288, 1_048_576);
+    state_space(&mut sketch, 5120, 128, 80);
+    sketch.set("ssm.group_count", 1_u32).set("attention.head_count", 0_u32).set("feed_forward_length", 0_u32);
+    for layer in 0..64 {
+        sketch.vector(format!("blk.{layer}.attn_norm.weight"), 2560);
+        mamba2(&mut sketch, layer, 2560, 5120, 128, 80, true);
+    }
+    sketch
+}
+
 pub(crate) fn jamba_v0_1() -> Sketch {
     let mut sketch = base("jamba", 32, 4096, 65_536, 262_144);
     state_space(&mut sketch, 8192, 16, 256);

@@ -30,6 +30,7 @@ pub(crate) fn all() -> Vec<Model> {
         Model { name: "gpt-oss 20B", sketch: gpt_oss_20b() },
         Model { name: "Falcon H1 1.5B", sketch: hybrids::falcon_h1_1_5b() },
         Model { name: "Mamba 2.8B", sketch: hybrids::mamba_2_8b() },
+        Model { name: "Mamba 2 2.7B", sketch: hybrids::mamba2_2_7b() },
         Model { name: "Jamba v0.1", sketch: hybrids::jamba_v0_1() },
         Model { name: "Granite 4 H tiny", sketch: hybrids::granite_4_h_tiny() },
     ]
