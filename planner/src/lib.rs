@@ -2,10 +2,12 @@
 //! files, processes or a clock.
 //!
 //! - [`class`] says which measurements a model shares with others: [`build_info::ModelClass`].
-//! - [`memory`] adds up what running it takes, and refuses what does not fit.
+//! - [`memory`] adds up what running it takes, device by device, and refuses what does not fit.
+//! - [`speed`] says how fast it runs, where something was measured or a data sheet is known.
 //! - [`run`] is one text or conversation, with everything decided.
 #![forbid(unsafe_code)]
 
 pub mod class;
 pub mod memory;
 pub mod run;
+pub mod speed;
