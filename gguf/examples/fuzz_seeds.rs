@@ -43,7 +43,7 @@ fn headers() -> Vec<(String, Vec<u8>)> {
                 .key("llama.expert_count", 2_u32)
                 .key("llama.expert_used_count", 1_u32)
                 .key("llama.context_length", 4096_u32)
-                .key("tokenizer.ggml.tokens", vec!["<s>".to_owned(), "▁the".to_owned(), "a".repeat(20)])
+                .key("tokenizer.ggml.tokens", vec!["<s>".to_owned(), "▁the".to_owned(), "a".repeat(21)])
                 .tensor("token_embd.weight", &[256, 3], TensorType::Q4K)
                 .tensor("blk.0.ffn_up_exps.weight", &[32, 2, 2], TensorType::Q8_0)
                 .tensor("output_norm.weight", &[1], TensorType::F32);

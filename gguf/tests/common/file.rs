@@ -139,7 +139,7 @@ pub(crate) fn every_value(file: File) -> File {
         Array::I32(vec![-2, 0x1234_5678]),
         Array::F32(vec![1.5, -0.1]),
         Array::Bool(vec![true, false]),
-        Array::String(vec!["a".to_owned(), String::new(), "▁b".to_owned()]),
+        Array::String(["a", "", "▁b", "of odd length", "even"].map(str::to_owned).into()),
         Array::U64(vec![1, 0x1234_5678_9abc_def0]),
         Array::I64(vec![-2, i64::MIN]),
         Array::F64(vec![1.5, -0.1]),

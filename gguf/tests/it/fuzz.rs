@@ -15,7 +15,7 @@ fn seeds() -> Vec<Vec<u8>> {
         });
         let small = File::new(3, order)
             .key("llama.attention.head_count_kv", vec![2_i32, 1])
-            .key("tokens", vec!["a".to_owned(), "b".repeat(20)])
+            .key("tokens", vec!["a".to_owned(), "b".repeat(21)])
             .key("general.alignment", 32_u32)
             .tensor("output.weight", &[32, 2], TensorType::Q8_0);
         [

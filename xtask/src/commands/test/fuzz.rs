@@ -30,10 +30,10 @@ pub(super) fn run(setting: &Setting) -> Result<()> {
 }
 
 fn fuzz(dir: &Path, corpus: &Path, seeds: &Path, until: &[&str]) -> Result<()> {
-    let broken = |why: &str| {
-        failed(WHAT, why).hint(format!(
-            "the input lies in `{}`; run it again with `cargo run --release --bin reader -- INPUT` in `gguf/fuzz`, and \
-             make it a test in `gguf/tests/it`",
+    let broken = || {
+        failed(WHAT, "an input breaks what must hold of the reader, or the target does not compile").hint(format!(
+            "the input lies in `{}`: run it again in `gguf/fuzz` with `cargo run --release --bin reader -- INPUT`, and make \
+             it a test in `gguf/tests/it`",
             workspace::short(dir)
         ))
     };
@@ -49,8 +49,8 @@ fn fuzz(dir: &Path, corpus: &Path, seeds: &Path, until: &[&str]) -> Result<()> {
         .env_remove("RUSTFLAGS")
         .quiet()
         .run()
-        .or_else(|error| {
+        .or_else(|_said_already| {
             process::interrupt::check()?;
-            Err(broken(&error.to_string()))
+            Err(broken())
         })
 }
