@@ -4,10 +4,12 @@
 //! - [`class`] says which measurements a model shares with others: [`build_info::ModelClass`].
 //! - [`memory`] adds up what running it takes, device by device, and refuses what does not fit.
 //! - [`speed`] says how fast it runs, where something was measured or a data sheet is known.
+//! - [`profiles`] has machines by name, for planning without having one.
 //! - [`run`] is one text or conversation, with everything decided.
 #![forbid(unsafe_code)]
 
 pub mod class;
 pub mod memory;
+pub mod profiles;
 pub mod run;
 pub mod speed;

@@ -3,10 +3,13 @@
 use std::fs;
 use std::ops::ControlFlow;
 use std::panic::{self, AssertUnwindSafe};
+use std::path::{Path, PathBuf};
 
 use diagnostic::codes;
+use gguf::{Arrays, ByteOrder, Header, ModelFiles, TensorInfo, Value};
 use llama::{Error, LoadMode, Message, Model, ModelOptions};
 
+use crate::file::File;
 use crate::{context, generate, load, model_file};
 
 #[test]
@@ -97,4 +100,50 @@ fn loading_tells_how_far_it_is_and_can_be_stopped() {
 fn a_model_without_a_chat_template_says_so() {
     let message = Message { role: "user", content: "hello" };
     assert_eq!(load().chat(&[message], true).unwrap_err(), Error::ChatTemplate);
+}
+
+/// Writes the model again as two parts, and gives their paths.
+fn split(whole: &Path, dir: &Path) -> [PathBuf; 2] {
+    let files = ModelFiles::open(whole, Arrays::ALL).unwrap();
+    let bytes = fs::read(whole).unwrap();
+    let Header { metadata, tensors, data_offset, .. } = files.header;
+    let (first, second) = tensors.split_at(tensors.len() / 2);
+    let part = |no: u16, keys: Vec<(String, Value)>, part: &[TensorInfo]| {
+        let mut file = File::new(gguf::VERSION, ByteOrder::Little);
+        file.keys = keys;
+        for TensorInfo { name, dims, tensor_type, .. } in part {
+            file = file.tensor(name, dims, *tensor_type);
+        }
+        let (mut out, size) = file.part(no, 2, tensors.len() as i32).header();
+        for tensor in part {
+            let start = (data_offset + tensor.offset) as usize;
+            out.extend(&bytes[start..start + tensor.bytes as usize]);
+            out.resize(out.len().next_multiple_of(32), 0);
+        }
+        assert_eq!(out.len() as u64, size);
+        let path = dir.join(format!("m-{:05}-of-00002.gguf", no + 1));
+        fs::write(&path, out).unwrap();
+        path
+    };
+    [part(0, metadata.0, first), part(1, Vec::new(), second)]
+}
+
+#[test]
+fn a_model_in_parts_is_the_same_whichever_part_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let whole = generate(&mut context(&load()), "hello", 8);
+    for path in split(model_file(0), dir.path()) {
+        let model = Model::load(&path, &ModelOptions::default()).unwrap();
+        assert!(model.path().ends_with("m-00001-of-00002.gguf"));
+        assert_eq!(generate(&mut context(&model), "hello", 8), whole);
+    }
+}
+
+#[test]
+fn a_model_without_one_of_its_parts_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let [first, second] = split(model_file(0), dir.path());
+    fs::remove_file(second).unwrap();
+    let error = Model::load(&first, &ModelOptions::default()).unwrap_err().to_string();
+    assert!(error.ends_with("its part `m-00002-of-00002.gguf` is missing"), "{error}");
 }

@@ -2,6 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
+#[expect(dead_code, reason = "other users write other files")]
+#[path = "../../../gguf/tests/common/file.rs"]
+mod file;
+
 mod generation;
 mod lifetimes;
 mod loading;
