@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod apt;
+mod base;
 mod bindings;
 mod cli;
 mod commands;
@@ -24,12 +25,14 @@ mod performance;
 mod portable;
 mod proof;
 mod python;
+mod publish;
 mod runtime;
 mod smoke;
 mod source;
 mod trial;
 mod tuning;
 mod ui;
+mod unpacked;
 mod variants;
 #[cfg(test)]
 mod workflows;

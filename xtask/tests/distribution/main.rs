@@ -8,6 +8,7 @@ mod damage;
 mod ended;
 mod home;
 mod hostile;
+mod image;
 mod install;
 mod push;
 mod refusals;
