@@ -34,8 +34,6 @@ pub(crate) struct Process {
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) exposed_ports: BTreeMap<String, BTreeMap<String, String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) working_dir: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) stop_signal: Option<String>,
 }
 

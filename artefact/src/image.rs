@@ -136,7 +136,6 @@ impl Image {
                 user: Some(format!("{USER}:{USER}")),
                 entrypoint: vec![format!("/{ROOT}/bin/caravan"), "serve".to_owned()],
                 exposed_ports: [(format!("{PORT}/tcp"), BTreeMap::new())].into(),
-                working_dir: Some("/".to_owned()),
                 stop_signal: Some("SIGTERM".to_owned()),
             },
             rootfs: RootFs::of(self.layers.iter().map(|layer| layer.diff_id).collect()),

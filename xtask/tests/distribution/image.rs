@@ -71,7 +71,6 @@ fn an_image_is_the_artefacts_own_layers_on_a_base_and_the_same_every_time() {
       "ExposedPorts": {
         "8080/tcp": {}
       },
-      "WorkingDir": "/",
       "StopSignal": "SIGTERM"
     }
     "#);

@@ -72,7 +72,9 @@ fn compare(shape_of_model: &str, shape: Shape) {
         }
     }
     let Shape { clients, requests, tokens } = shape;
-    say(&format!("{shape_of_model}, {clients} clients, {requests} requests of {tokens} tokens, median of {ROUNDS} rounds in turn:"));
+    say(&format!(
+        "{shape_of_model}, {clients} clients, {requests} requests of {tokens} tokens, median of {ROUNDS} rounds in turn:"
+    ));
     for (name, rounds) in &sides {
         let median = |at: usize| {
             let mut values: Vec<f64> = rounds.iter().map(|round| round[at]).collect();

@@ -30,7 +30,8 @@ pub(crate) fn receive(stream: &mut TcpStream) -> io::Result<(u16, String)> {
     stream.read_to_string(&mut text)?;
     let (head, body) = text.split_once("\r\n\r\n").ok_or_else(|| early("no answer"))?;
     let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).ok_or_else(|| early("no status"))?;
-    let length = head.lines().find_map(|line| line.to_lowercase().strip_prefix("content-length: ")?.parse().ok());
+    let length =
+        head.lines().find_map(|line| line.to_lowercase().strip_prefix("content-length: ")?.parse::<usize>().ok());
     match length {
         Some(length) if body.len() != length => Err(early("the answer was cut")),
         _ => Ok((status, body.to_owned())),

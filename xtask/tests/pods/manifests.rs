@@ -119,9 +119,14 @@ impl Stable {
     }
 }
 
-/// What podman calls the container of a replica.
+/// What podman calls the pod of a replica.
+pub(crate) fn pod(stable: &Stable, number: usize) -> String {
+    format!("{}-{number}-pod-0", text(&stable.deployment["metadata"]["name"]))
+}
+
+/// What it calls the container in there.
 pub(crate) fn container(stable: &Stable, number: usize) -> String {
-    format!("{}-{number}-pod-0-server", text(&stable.deployment["metadata"]["name"]))
+    format!("{}-server", pod(stable, number))
 }
 
 fn text(value: &Value) -> &str {

@@ -69,6 +69,11 @@ impl Cluster {
         differences
     }
 
+    /// Ends one replica as the kubelet does: the image's stop signal, and the time of the manifest to drain.
+    pub(crate) fn stop(&self, number: usize) {
+        self.podman.run(&["pod", "stop", "--time", "90", &manifests::pod(&self.stable, number)]);
+    }
+
     pub(crate) fn is_ready(&self, number: usize) -> bool {
         http::is_ready(self.replicas.borrow()[number].port)
     }
@@ -103,12 +108,21 @@ impl Cluster {
 fn push(out: &Path, name: &str) -> String {
     let layout = std::env::var("CARAVAN_TEST_LAYOUT")
         .expect("CARAVAN_TEST_LAYOUT names no layout with the portable build: run `cargo xtask test`");
-    xtask(&["image", "--from", &format!("oci:{layout}"), "--allow-unsigned", "--out", out.to_str().unwrap(), "--push", name])
+    xtask(&[
+        "image",
+        "--from",
+        &format!("oci:{layout}"),
+        "--allow-unsigned",
+        "--out",
+        out.to_str().unwrap(),
+        "--push",
+        name,
+    ])
 }
 
-/// A generated model in the store.
+/// A generated model of the store: `cargo xtask install-optimized` has measured with it.
 pub(crate) fn model(shape: &str) -> PathBuf {
-    PathBuf::from(xtask(&["model", "--shape", shape, "--quant", "q4_k_m"]))
+    crate::home().join(format!("models/{shape}-q4_k_m.gguf"))
 }
 
 /// Runs our program to its end; its last line.
