@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
 mod artefacts;
+mod by_hand;
 mod damage;
 mod ended;
 mod home;
