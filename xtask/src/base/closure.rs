@@ -107,6 +107,7 @@ mod tests {
         }
         fs::write(dir.join("library.c"), "int answer(void) { return 42; }\n").unwrap();
         fs::write(dir.join("map"), format!("{version} {{ global: answer; local: *; }};\n")).unwrap();
+        fs::write(dir.join("base/ld.so"), "a linker").unwrap();
         fs::write(dir.join("tool.c"), "int answer(void);\nint main(void) { return answer(); }\n").unwrap();
         let cc = |arguments: &[&str]| {
             let done = Command::new("cc").args(arguments).current_dir(dir).output().unwrap();
@@ -131,7 +132,7 @@ mod tests {
         let (dir, old) = (dir.path(), old.path());
         compiled(dir, "ANSWER_2.0");
         compiled(old, "ANSWER_1.0");
-        let linker = ("bin/tool", "lib64/ld-linux-x86-64.so.2");
+        let linker = ("base/ld.so", "lib64/ld-linux-x86-64.so.2");
         let library = ("base/libanswer.so.1", "usr/lib/x86_64-linux-gnu/libanswer.so.1");
         check(dir, &base(dir, &[linker, library])).unwrap();
 
@@ -139,9 +140,7 @@ mod tests {
         assert_eq!(said, "`bin/tool` needs `libanswer.so.1`, which neither the build nor the base has");
         let said = check(dir, &base(dir, &[library])).unwrap_err().to_string();
         assert!(said.contains("the dynamic linker `/lib64/ld-linux-x86-64.so.2`"), "{said}");
-        let mut too_old = base(old, &[library]);
-        too_old.add(linker.1, Entry::File { mode: 0o755, content: fs::read(dir.join(linker.0)).unwrap() }).unwrap();
-        let said = check(dir, &too_old).unwrap_err().to_string();
+        let said = check(dir, &base(old, &[linker, library])).unwrap_err().to_string();
         assert!(said.contains("needs `ANSWER_2.0` of `libanswer.so.1`"), "{said}");
 
         // Beside the tool it is as good.

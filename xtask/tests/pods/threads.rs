@@ -8,19 +8,19 @@ use rustix::process::Pid;
 use crate::http;
 
 /// A thread computes when it has this share of the busiest thread's time.
-const SHARE: f64 = 0.2;
-/// Enough for a hundredth of a second of CPU time to be small beside it.
-const LEAST_TICKS: u64 = 30;
+const SHARE: f64 = 0.4;
+/// Enough for the clock's ticks, hundredths of a second, to be small beside it.
+const LEAST_TICKS: u64 = 50;
 
-const BODY: &str = r#"{"prompt":"hello","n_predict":1000,"ignore_eos":true,"cache_prompt":false}"#;
-
-/// Threads that took part in generating: it generates until the busiest one has run for a while.
+/// Threads that took part in reading prompts: it reads until the busiest one has run for a while. Prompts, because they keep
+/// all threads busy and the server's others idle.
 pub(crate) fn computing(server: Pid, port: u16) -> usize {
+    let prompt = "once upon a time ".repeat(120);
+    let body = format!(r#"{{"prompt":"{prompt}","n_predict":1,"cache_prompt":false}}"#);
     let before = ticks(server);
-    for _ in 0..200 {
-        // In one piece: a stream keeps a thread of the HTTP server busy.
-        let (status, _) = http::request(port, "POST", "/completion", BODY).unwrap();
-        assert_eq!(status, 200);
+    for _ in 0..500 {
+        let (status, answer) = http::request(port, "POST", "/completion", &body).unwrap();
+        assert_eq!(status, 200, "{answer}");
         let spent: Vec<u64> = ticks(server)
             .into_iter()
             .map(|(thread, ticks)| ticks - before.get(&thread).copied().unwrap_or(0))
