@@ -41,6 +41,18 @@ fn the_research_overlay_is_rendered_as_it_was() {
 }
 
 #[test]
+fn images_are_named_after_the_artefact_of_this_repository() {
+    let manifest = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml")).unwrap();
+    let manifest: toml::Table = manifest.parse().unwrap();
+    let artefact = manifest["workspace"]["metadata"]["caravan"]["artefact"].as_str().unwrap();
+    let name = artefact.rsplit_once(':').unwrap().0;
+    for (overlay, suffix) in [("stable", "server"), ("research", "server-native")] {
+        let rendered = render(&[overlay]);
+        assert!(rendered.contains(&format!("image: {name}-{suffix}@sha256:")), "{overlay}: {name}\n{rendered}");
+    }
+}
+
+#[test]
 fn an_image_is_set_by_digest_and_nothing_else_changes() {
     let image = format!("localhost:5000/own/server@sha256:{}", "ab".repeat(32));
     let (plain, set) = (render(&["stable"]), render(&["stable", "--image", &image]));
