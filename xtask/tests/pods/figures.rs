@@ -1,8 +1,11 @@
 //! Three replicas against one plain llama-server with as many threads: the figures are printed and not judged.
 
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, PoisonError};
-use std::time::Instant;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::balancer::Balancer;
 use crate::load::{Load, Shape, percentile};
@@ -11,6 +14,8 @@ use crate::{CLIENTS, TURN, http, say, wait};
 
 const REPLICAS: usize = 3;
 const ROUNDS: usize = 3;
+/// How long each side is asked in a round: a count would take minutes where threads are more than CPUs.
+const ROUND: Duration = Duration::from_secs(10);
 
 /// A llama-server of the same build outside of containers, with its own defaults but for the threads.
 struct Plain {
@@ -18,14 +23,22 @@ struct Plain {
     port: u16,
 }
 
+/// The portable build's, which is what the image holds too.
+fn program() -> PathBuf {
+    let builds = fs::read_dir(crate::home().join("builds")).unwrap().flatten().map(|entry| entry.path());
+    let is_portable = |path: &PathBuf| path.file_name().unwrap().to_str().unwrap().starts_with("portable-");
+    builds.filter(is_portable).max().expect("the portable build is installed").join("bin/llama-server")
+}
+
 impl Plain {
-    fn start(model: &std::path::Path, threads: usize) -> Plain {
+    fn start(model: &Path, threads: usize) -> Plain {
         let port = http::free_port();
-        let program = crate::home().join("bin/llama-server");
-        let mut command = Command::new(program);
+        let mut command = Command::new(program());
         command.arg("--model").arg(model).args(["--host", "127.0.0.1", "--port", &port.to_string()]);
         command.args(["--threads", &threads.to_string(), "--ctx-size", "4096"]);
-        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        // It ends with us, whatever ends us: its standard input does.
+        command.env("LLAMA_SERVER_CONTROL", "stdin").stdin(Stdio::piped());
+        let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let plain = Plain { child, port };
         wait("llama-server is ready", || http::is_ready(port));
         plain
@@ -40,19 +53,22 @@ impl Drop for Plain {
 }
 
 /// Requests per second, and within how many milliseconds 50 and 99 of 100 are answered.
-fn measure(ports: &[u16], shape: Shape) -> [f64; 3] {
+fn measure(ports: &[u16], tokens: usize) -> [f64; 3] {
     let balancer = Arc::new(Balancer::start(ports));
-    let warm = Load::start(&balancer, Shape { requests: shape.clients, ..shape }).finish();
-    crate::assert_none_lost(&warm, shape.clients);
+    let shape = Shape { clients: CLIENTS, requests: 100_000, tokens };
+    let warm = Load::start(&balancer, Shape { requests: CLIENTS, ..shape }).finish();
+    crate::assert_none_lost(&warm, CLIENTS);
     let start = Instant::now();
-    let outcomes = Load::start(&balancer, shape).finish();
+    let load = Load::start(&balancer, shape);
+    thread::sleep(ROUND);
+    let outcomes = load.stop();
     let seconds = start.elapsed().as_secs_f64();
-    crate::assert_none_lost(&outcomes, shape.requests);
+    crate::assert_none_lost(&outcomes, CLIENTS);
     let milliseconds = |share| percentile(&outcomes, share).as_secs_f64() * 1000.0;
     [outcomes.len() as f64 / seconds, milliseconds(0.5), milliseconds(0.99)]
 }
 
-fn compare(shape_of_model: &str, shape: Shape) {
+fn compare(shape_of_model: &str, tokens: usize) {
     let cluster = Cluster::new(shape_of_model);
     let start = Instant::now();
     let (_, ports) = cluster.play_all(REPLICAS, 1);
@@ -64,16 +80,16 @@ fn compare(shape_of_model: &str, shape: Shape) {
         ("llama-server, 2 threads", Vec::new()),
     ];
     for _ in 0..ROUNDS {
-        sides[0].1.push(measure(&ports, shape));
+        sides[0].1.push(measure(&ports, tokens));
         for (side, threads) in [(1, REPLICAS), (2, 2)] {
             // Idle replicas cost nothing: they wait for requests.
             let plain = Plain::start(&model, threads);
-            sides[side].1.push(measure(&[plain.port], shape));
+            sides[side].1.push(measure(&[plain.port], tokens));
         }
     }
-    let Shape { clients, requests, tokens } = shape;
+    let seconds = ROUND.as_secs();
     say(&format!(
-        "{shape_of_model}, {clients} clients, {requests} requests of {tokens} tokens, median of {ROUNDS} rounds in turn:"
+        "{shape_of_model}, {CLIENTS} clients, answers of {tokens} tokens, median of {ROUNDS} rounds of {seconds} s in turn:"
     ));
     for (name, rounds) in &sides {
         let median = |at: usize| {
@@ -90,6 +106,6 @@ fn compare(shape_of_model: &str, shape: Shape) {
 #[ignore = "takes minutes: `cargo xtask test --full` runs it"]
 fn three_replicas_are_measured_against_one_plain_server() {
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    compare("tiny", Shape { clients: CLIENTS, requests: 600, tokens: crate::TOKENS });
-    compare("1b", Shape { clients: CLIENTS, requests: 48, tokens: 8 });
+    compare("tiny", crate::TOKENS);
+    compare("1b", 8);
 }

@@ -1,15 +1,20 @@
 //! Podman with a storage of its own, as Debian 12 has it, in virtual machines and containers too.
 
 use std::fs;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
+const REMOVAL: &[&str] = &["pod", "rm", "--all", "--force", "--time", "0"];
+
 /// Everything that podman keeps for one test; pods that still run are removed with it.
 pub(crate) struct Podman {
     dir: TempDir,
+    /// Does the same when this program is killed: its standard input ends then.
+    watch: Option<Child>,
 }
 
 impl Podman {
@@ -18,7 +23,13 @@ impl Podman {
         // Podman asks for more than it may have where even root is limited, and `play kube` has no flag for that.
         let limits = "[containers]\ndefault_ulimits = [\"nofile=1024:1024\", \"nproc=1024:1024\"]\n";
         fs::write(dir.path().join("containers.conf"), limits).unwrap();
-        Podman { dir }
+        let mut podman = Podman { dir, watch: None };
+        let removal = podman.command(REMOVAL);
+        let mut watch = Command::new("sh");
+        watch.args(["-c", "read _; \"$@\"; rm -r \"$0\""]).arg(podman.file("")).arg(removal.get_program());
+        watch.args(removal.get_args()).env("CONTAINERS_CONF", podman.file("containers.conf")).process_group(0);
+        podman.watch = Some(watch.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
+        podman
     }
 
     /// A file of this test.
@@ -67,7 +78,11 @@ impl Podman {
 
 impl Drop for Podman {
     fn drop(&mut self) {
-        let _ = self.command(&["pod", "rm", "--all", "--force", "--time", "0"]).output();
+        let _ = self.command(REMOVAL).output();
+        if let Some(mut watch) = self.watch.take() {
+            let _ = watch.kill();
+            let _ = watch.wait();
+        }
     }
 }
 
