@@ -55,8 +55,10 @@ impl RealRegistry {
             );
             let file = dir.path().join("config.yml");
             fs::write(&file, config).unwrap();
-            let mut command = Command::new(&program);
-            command.arg("serve").arg(&file).stdout(Stdio::null()).stderr(Stdio::null());
+            // It ends with us even when we are killed, and `drop` is not run.
+            let mut command = Command::new("setpriv");
+            command.args(["--pdeathsig", "KILL"]).arg(&program).arg("serve").arg(&file);
+            command.stdout(Stdio::null()).stderr(Stdio::null());
             let mut child = command.spawn().unwrap();
             let deadline = Instant::now() + Duration::from_secs(60);
             while child.try_wait().unwrap().is_none() {
