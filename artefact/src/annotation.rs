@@ -10,7 +10,9 @@ pub(crate) const VERSION: &str = "org.opencontainers.image.version";
 pub(crate) const LICENSES: &str = "org.opencontainers.image.licenses";
 /// The date of the source (RFC 3339).
 pub(crate) const CREATED: &str = "org.opencontainers.image.created";
-/// The file name that tools give to a blob.
+/// What it is, in a sentence.
+pub(crate) const DESCRIPTION: &str = "org.opencontainers.image.description";
+/// The name of an image; the file name that tools give to a blob.
 pub(crate) const TITLE: &str = "org.opencontainers.image.title";
 /// The oldest glibc that can run it, such as `2.27`.
 pub(crate) const GLIBC_FLOOR: &str = "dev.caravan.glibc-floor";

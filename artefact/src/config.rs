@@ -20,12 +20,21 @@ pub(crate) struct ImageConfig {
     pub(crate) history: Vec<Step>,
 }
 
-/// What a container of the image starts with.
-#[derive(Debug, Serialize)]
+/// What a container of the image starts with. An artefact has no program to start: what is missing is not written.
+#[derive(Debug, Default, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct Process {
     pub(crate) env: Vec<String>,
     pub(crate) labels: BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) user: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) entrypoint: Vec<String>,
+    /// The keys count; the values are empty.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) exposed_ports: BTreeMap<String, BTreeMap<String, String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) stop_signal: Option<String>,
 }
 
 /// The layers by the digest of their uncompressed tar.
@@ -42,6 +51,12 @@ pub(crate) struct Step {
     pub(crate) created_by: String,
 }
 
+impl RootFs {
+    pub(crate) fn of(diff_ids: Vec<Digest>) -> RootFs {
+        RootFs { r#type: "layers".to_owned(), diff_ids }
+    }
+}
+
 impl ImageConfig {
     pub(crate) fn to_json(&self) -> Vec<u8> {
         serde_json::to_vec(self).expect("a configuration has only text keys, and a vector takes all that is written")
@@ -54,12 +69,16 @@ pub(crate) fn diff_ids(bytes: &[u8], digest: &Digest) -> Result<Vec<Digest>> {
     struct Outline {
         rootfs: RootFs,
     }
-    let refused =
-        |why: String| Error::new(codes::MANIFEST_INVALID, format!("configuration `{digest}` is refused: {why}"));
-    let outline: Outline = serde_json::from_slice(bytes)
-        .map_err(|error| refused(format!("its JSON is damaged: {}", crate::printable(&error.to_string()))))?;
+    let damaged = |error: serde_json::Error| {
+        refused(digest, &format!("its JSON is damaged: {}", crate::printable(&error.to_string())))
+    };
+    let outline: Outline = serde_json::from_slice(bytes).map_err(damaged)?;
     match outline.rootfs {
         RootFs { r#type, diff_ids } if r#type == "layers" => Ok(diff_ids),
-        _ => Err(refused("its `rootfs` is not made of layers".to_owned())),
+        _ => Err(refused(digest, "its `rootfs` is not made of layers")),
     }
+}
+
+pub(crate) fn refused(digest: &Digest, why: &str) -> Error {
+    Error::new(codes::MANIFEST_INVALID, format!("configuration `{digest}` is refused: {why}"))
 }

@@ -1,8 +1,4 @@
-//! Files of a staged build as a layer: tar, compressed with zstd. The same files always give the same bytes.
-//!
-//! The tar holds nothing of the machine: entries in the order of their bytes, owner 0 without a name, one time for all,
-//! modes 755 or 644, and only the fields of `ustar`. zstd runs on one thread, because its output depends on the number of
-//! jobs; its version is pinned by `Cargo.lock`, because its output depends on that too.
+//! Files of a staged build as a layer: which go into which, and what each must hold.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,21 +7,12 @@ use std::path::Path;
 
 use build_info::Sha256Digest;
 use diagnostic::{Error, Result, codes};
-use oci::Digest;
 use process::interrupt;
 use sha2::{Digest as _, Sha256};
-use tar::{EntryType, Header};
 
+use crate::layer_writer::{BLOCK, LayerWriter, TRAILER, Written};
 use crate::tree::{self, Node, Tree};
 use crate::{BUILD_INFO, ROOT};
-
-/// The level at which the CPU backends, which are alike, still shrink; measured.
-const LEVEL: i32 = 19;
-/// 128 MiB, the largest window that decoders accept without being told to: all backends see one another.
-const WINDOW_LOG: u32 = 27;
-
-const BLOCK: u64 = 512;
-const TRAILER: u64 = 2 * BLOCK;
 
 /// Which files go to which layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,15 +58,6 @@ fn is_below(path: &str, directory: &str) -> bool {
     path.strip_prefix(directory).is_some_and(|rest| rest.starts_with('/'))
 }
 
-/// A layer that was written.
-#[derive(Debug)]
-pub(crate) struct Written {
-    /// The digest of the uncompressed tar.
-    pub(crate) diff_id: Digest,
-    /// Bytes of the uncompressed tar.
-    pub(crate) uncompressed: u64,
-}
-
 /// Bytes of the tar of a tree.
 pub(crate) fn tar_size(tree: &Tree) -> u64 {
     let parents = ROOT.split('/').count() as u64;
@@ -102,118 +80,62 @@ pub(crate) fn write(
     mtime: u64,
     out: &mut dyn Write,
 ) -> Result<Written> {
-    let uncompressed = tar_size(tree);
-    let encoder = encoder(out, uncompressed).map_err(|error| cannot_compress(&error))?;
-    let mut tar = Tar { encoder, hasher: Sha256::new(), mtime };
+    let mut tar = LayerWriter::new(out, mtime, tar_size(tree))?;
     let mut parent = String::new();
     for part in ROOT.split('/') {
         parent.push_str(part);
+        tar.directory(&parent, 0o755)?;
         parent.push('/');
-        tar.header(&parent, Node::Directory)?;
     }
     for (path, node) in tree {
         interrupt::check()?;
         let name = format!("{ROOT}/{path}");
         match *node {
-            Node::Directory => tar.header(&format!("{name}/"), *node)?,
-            Node::File { size, .. } => {
-                tar.header(&name, *node)?;
-                let digest = tar.content(root, path, size)?;
+            Node::Directory => tar.directory(&name, 0o755)?,
+            Node::File { size, executable } => {
+                tar.file(&name, if executable { 0o755 } else { 0o644 }, size)?;
+                let digest = content(&mut tar, root, path, size)?;
                 if path != BUILD_INFO && digests.get(path) != Some(&digest) {
                     return Err(changed(path));
                 }
             }
         }
     }
-    tar.bytes(&[0; TRAILER as usize])?;
-    tar.encoder.finish().map_err(|error| cannot_compress(&error))?;
-    Ok(Written { diff_id: Digest::new(Sha256Digest::new(tar.hasher.finalize().into())), uncompressed })
+    tar.finish()
 }
 
-fn encoder(out: &mut dyn Write, size: u64) -> io::Result<zstd::Encoder<'static, &mut dyn Write>> {
-    let mut encoder = zstd::Encoder::new(out, LEVEL)?;
-    encoder.long_distance_matching(true)?;
-    encoder.window_log(WINDOW_LOG)?;
-    encoder.include_checksum(true)?;
-    encoder.include_contentsize(true)?;
-    encoder.set_pledged_src_size(Some(size))?;
-    Ok(encoder)
-}
-
-/// A tar that is being written.
-struct Tar<'a> {
-    encoder: zstd::Encoder<'static, &'a mut dyn Write>,
-    hasher: Sha256,
-    mtime: u64,
-}
-
-impl Tar<'_> {
-    fn bytes(&mut self, bytes: &[u8]) -> Result<()> {
-        self.hasher.update(bytes);
-        self.encoder.write_all(bytes).map_err(|error| cannot_compress(&error))
-    }
-
-    fn header(&mut self, name: &str, node: Node) -> Result<()> {
-        let (kind, mode, size) = match node {
-            Node::Directory => (EntryType::Directory, 0o755, 0),
-            Node::File { size, executable } => (EntryType::Regular, if executable { 0o755 } else { 0o644 }, size),
+/// The content of a file and its padding; returns its digest.
+fn content(tar: &mut LayerWriter<'_>, root: &Path, path: &str, size: u64) -> Result<Sha256Digest> {
+    let fail = |error| Error::io("cannot read", &root.join(path), error);
+    // One byte more than expected would show that it grew.
+    let mut file = tree::open(root, path)?.take(size + 1);
+    let mut hasher = Sha256::new();
+    let mut buffer = vec![0; 256 << 10];
+    let mut read = 0;
+    loop {
+        interrupt::check()?;
+        let n = match file.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(n) => n,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(fail(error)),
         };
-        let mut header = Header::new_ustar();
-        header
-            .set_path(name)
-            .map_err(|error| Error::new(codes::GATE_FAILED, format!("`{name}` cannot be packed: {error}")))?;
-        header.set_entry_type(kind);
-        header.set_mode(mode);
-        header.set_uid(0);
-        header.set_gid(0);
-        header.set_size(size);
-        header.set_mtime(self.mtime);
-        header.set_cksum();
-        self.bytes(header.as_bytes())
-    }
-
-    /// The content of a file and its padding; returns its digest.
-    fn content(&mut self, root: &Path, path: &str, size: u64) -> Result<Sha256Digest> {
-        let fail = |error| Error::io("cannot read", &root.join(path), error);
-        // One byte more than expected would show that it grew.
-        let mut file = tree::open(root, path)?.take(size + 1);
-        let mut hasher = Sha256::new();
-        let mut buffer = vec![0; 256 << 10];
-        let mut read = 0;
-        loop {
-            interrupt::check()?;
-            let n = match file.read(&mut buffer) {
-                Ok(0) => break,
-                Ok(n) => n,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(fail(error)),
-            };
-            read += n as u64;
-            if read > size {
-                break;
-            }
-            hasher.update(&buffer[..n]);
-            self.bytes(&buffer[..n])?;
+        read += n as u64;
+        if read > size {
+            break;
         }
-        if read != size {
-            return Err(changed(path));
-        }
-        let padding = size.next_multiple_of(BLOCK) - size;
-        self.bytes(&[0; BLOCK as usize][..usize::try_from(padding).expect("less than a block")])?;
-        Ok(Sha256Digest::new(hasher.finalize().into()))
+        hasher.update(&buffer[..n]);
+        tar.bytes(&buffer[..n])?;
     }
+    if read != size {
+        return Err(changed(path));
+    }
+    tar.pad(size)?;
+    Ok(Sha256Digest::new(hasher.finalize().into()))
 }
 
 fn changed(path: &str) -> Error {
     let message =
         format!("`{path}` is not the file that `{BUILD_INFO}` describes: it was changed after the build was sealed");
     Error::new(codes::GATE_FAILED, message)
-}
-
-fn cannot_compress(error: &io::Error) -> Error {
-    let code = match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => codes::DISK_FULL,
-        _ => codes::IO,
-    };
-    Error::new(code, format!("cannot write a layer: {}", diagnostic::plain(error)))
 }

@@ -11,12 +11,18 @@
 //! * [`signature::verify`] accepts it when a trusted key has signed it;
 //! * [`unpack`](fn@unpack) writes its files into a staging directory, bounded, and checked against `lib/build_info.json`.
 //!
+//! An [`image::Image`] is a [`Base`] with a build's own layers on top, and runs by itself.
+//!
 //! Nothing here talks to a registry: that is the job of [`oci`].
 #![forbid(unsafe_code)]
 
 mod annotation;
+mod base;
 mod config;
+mod contents;
+pub mod image;
 mod layer;
+mod layer_writer;
 mod licence;
 mod offer;
 pub mod pack;
@@ -27,8 +33,10 @@ pub mod signature;
 mod tree;
 mod unpack;
 
+pub use base::{Base, Entry};
+pub use contents::Contents;
 pub use layer::Split;
-pub use offer::Offer;
+pub use offer::{Offer, version};
 pub use sbom::MEDIA_TYPE as SBOM_TYPE;
 pub use seal::seal;
 pub use unpack::{Bounds, unpack};

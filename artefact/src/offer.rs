@@ -8,6 +8,19 @@ use oci::{Digest, Manifest, Platform};
 
 use crate::{ARTIFACT_TYPE, annotation, printable};
 
+/// The version of llama.cpp in an artefact, or in an image made of one.
+///
+/// # Errors
+/// [`codes::MANIFEST_INVALID`]: the manifest is damaged, or is neither.
+pub fn version(manifest: &[u8], what: &str) -> Result<String> {
+    let parsed = Manifest::parse(manifest, what)?;
+    let is_image = parsed.kind() == oci::IMAGE_CONFIG && parsed.annotations.contains_key(annotation::BUILD_ID);
+    match parsed.annotations.get(annotation::VERSION) {
+        Some(version) if is_image => Ok(version.clone()),
+        _ => Offer::of(&parsed, Digest::of(manifest), what).map(|offer| offer.version),
+    }
+}
+
 /// What a manifest of ours offers. All of it is what the manifest says: true when its digest is signed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Offer {

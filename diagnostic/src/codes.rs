@@ -64,6 +64,8 @@ codes! {
     NOT_TUNED = 62 "measure::not_tuned" "nothing is known of how this build runs best on this machine with this class of model";
     CHECK_FAILED = 70 "check::failed" "generated files are stale or a test step failed";
     ADDRESS_UNUSABLE = 80 "serve::address_unusable" "an address cannot be listened on, most often because another process does";
+    BASE_INVALID = 84 "image::base_invalid" "`images/base.toml` cannot be read, or a package in it does not hold what is to be taken of it";
+    BASE_UNAVAILABLE = 85 "image::base_unavailable" "a package that images stand on cannot be fetched, or is not the pinned one";
     K8S_RENDER = 90 "k8s::render_failed" "kustomize could not render an overlay, or what it rendered cannot be read";
     K8S_UNFIT = 91 "k8s::unfit" "a rendered manifest breaks the Kubernetes API's schema or a rule of ours";
     INTERRUPTED = 130 "interrupted" "stopped by Ctrl-C or SIGTERM; nothing was left half-written";

@@ -77,6 +77,8 @@ pub struct Facts {
     pub required: Vec<Required>,
     /// Versions that are no numbers, as `GLIBC_PRIVATE` or `GLIBC_ABI_DT_RELR`, with their libraries.
     pub unnumbered: BTreeSet<(String, String)>,
+    /// Versions that it defines, such as `GLIBC_2.27`: others may ask it for these.
+    pub defines: BTreeSet<String>,
     /// Dynamic symbols that others may bind to.
     pub exports: BTreeSet<String>,
     /// The stack is executable because of this file; glibc takes a missing `PT_GNU_STACK` for that.
@@ -150,6 +152,7 @@ impl Facts {
             interpreter,
             required,
             unnumbered,
+            defines: defines(&image)?,
             exports: exports(&image)?,
             executable_stack: runs && stack.is_none_or(|stack| stack.p_flags(LE) & elf::PF_X != 0),
             writable_code: loaded(elf::PF_W | elf::PF_X),
@@ -247,6 +250,29 @@ fn symbols_by_version(image: &Image<'_>) -> Result<BTreeMap<u16, BTreeSet<String
         found.entry(index.0.get(LE) & elf::VERSYM_VERSION).or_default().insert(text(name));
     }
     Ok(found)
+}
+
+/// The names of the versions that a file defines. The first one is the file's own name.
+fn defines(image: &Image<'_>) -> Result<BTreeSet<String>> {
+    let mut names = BTreeSet::new();
+    let Some((mut versions, link)) = image.table.gnu_verdef(LE, image.bytes).map_err(damaged)? else {
+        return Ok(names);
+    };
+    let strings = image.linked_strings(link)?;
+    let mut seen = 0;
+    while let Some((version, mut aux)) = versions.next().map_err(damaged)? {
+        seen += 1;
+        if seen > VERSION_LIMIT {
+            return Err(damaged("it defines too many symbol versions"));
+        }
+        // What follows the first name are the versions that it includes.
+        if version.vd_flags.get(LE) & elf::VER_FLG_BASE == 0
+            && let Some(name) = aux.next().map_err(damaged)?
+        {
+            names.insert(text(strings.get(name.vda_name.get(LE))?));
+        }
+    }
+    Ok(names)
 }
 
 fn exports(image: &Image<'_>) -> Result<BTreeSet<String>> {

@@ -25,14 +25,31 @@ pub(crate) fn is_possible() -> bool {
 pub(crate) fn install(packages: &[&str]) -> Result<()> {
     let _no_services = Policy::forbid_services(Path::new(POLICY))?;
     let install = [&["install", "--no-install-recommends"], packages].concat();
-    match run(&install) {
-        Err(error) if error.code() != codes::INTERRUPTED => run(&["update"]).and_then(|()| run(&install)),
+    run_updated(&install, Path::new("/"))
+}
+
+/// Downloads one package into a directory, as apt names it: `libc6:amd64=2.36-9`. That needs no root, but for lists of
+/// packages that are missing or too old.
+///
+/// # Errors
+/// [`codes::TOOL_MISSING`] with apt's last words; we were interrupted.
+pub(crate) fn download(package: &str, dir: &Path) -> Result<()> {
+    // Otherwise apt's own user, who may not write there, is tried first.
+    let download = ["-o", "APT::Sandbox::User=root", "download", package];
+    if machine::is_root() { run_updated(&download, dir) } else { run(&download, dir) }
+}
+
+/// Runs it, and again with new lists of packages when it fails.
+fn run_updated(arguments: &[&str], dir: &Path) -> Result<()> {
+    match run(arguments, dir) {
+        Err(error) if error.code() == codes::TOOL_MISSING => run(&["update"], dir).and_then(|()| run(arguments, dir)),
         done => done,
     }
 }
 
-fn run(arguments: &[&str]) -> Result<()> {
+fn run(arguments: &[&str], dir: &Path) -> Result<()> {
     let mut command = Command::new("apt-get");
+    command.current_dir(dir);
     command.args(["--quiet", "--yes"]).args(arguments).env("DEBIAN_FRONTEND", "noninteractive");
     // Not ended by Ctrl-C: a package manager that is killed leaves a broken system.
     let child = process::spawn(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()))?;

@@ -15,6 +15,8 @@ const fn variable(name: &'static str, reader: &'static str, meaning: &'static st
 pub(crate) const TEST_PYTHON: &str = "CARAVAN_TEST_PYTHON";
 /// Names the store that the end-to-end tests use.
 pub(crate) const TEST_HOME: &str = "CARAVAN_TEST_HOME";
+/// Names the layout with the portable build that the tests of pods make an image of.
+pub(crate) const TEST_LAYOUT: &str = "CARAVAN_TEST_LAYOUT";
 
 /// In the order of the documentation.
 pub(crate) const VARIABLES: &[Variable] = &[
@@ -95,4 +97,5 @@ pub(crate) const VARIABLES: &[Variable] = &[
     ),
     variable(TEST_PYTHON, "tests", "python with upstream's `gguf` package; `cargo xtask test` sets it"),
     variable(TEST_HOME, "end-to-end tests", "a store with an installed build; `cargo xtask test` sets it"),
+    variable(TEST_LAYOUT, "tests of pods", "a layout with the portable build; `cargo xtask test` sets it"),
 ];

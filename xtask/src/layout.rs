@@ -46,18 +46,29 @@ impl Target {
     ///
     /// The caller holds [`crate::compile::lock`].
     pub(crate) fn pack(&self, tree: &Path) -> Result<Descriptor> {
+        let plan = pack::Plan::new(tree, Split::One, env!("CARGO_PKG_REPOSITORY"))?;
+        let tag = &plan.info().llama_version;
+        self.fill(tag, |layout| {
+            let packed = plan.run(layout)?;
+            let index = pack::publish(layout, std::slice::from_ref(&packed), tag)?;
+            for layer in &packed.layers {
+                let (size, whole) = (layer.descriptor.size, layer.uncompressed_size);
+                ui::note(format!("layer     {:.2} MB, {:.1} MB unpacked", size as f64 / 1e6, whole as f64 / 1e6));
+            }
+            Ok(index)
+        })
+    }
+
+    /// Has a new layout written beside this one, and puts it in its place, unless what `tag` names is there already. The
+    /// directory that the new layout lies in is for this run alone.
+    ///
+    /// Two that write to the same layout must not run at once.
+    pub(crate) fn fill(&self, tag: &str, write: impl FnOnce(&Layout) -> Result<Descriptor>) -> Result<Descriptor> {
         // Minutes have gone by.
         Target::new(&self.dir)?;
         let staging = self.staging()?;
         let layout = Layout::create(&staging.path().join("oci"))?;
-        let plan = pack::Plan::new(tree, Split::One, env!("CARGO_PKG_REPOSITORY"))?;
-        let packed = plan.run(&layout)?;
-        let tag = &plan.info().llama_version;
-        let index = pack::publish(&layout, std::slice::from_ref(&packed), tag)?;
-        for layer in &packed.layers {
-            let (size, whole) = (layer.descriptor.size, layer.uncompressed_size);
-            ui::note(format!("layer     {:.2} MB, {:.1} MB unpacked", size as f64 / 1e6, whole as f64 / 1e6));
-        }
+        let index = write(&layout)?;
         if self.holds(&index, tag)? {
             ui::note(format!("unchanged {}", workspace::short(&self.dir)));
             return Ok(index);

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod apt;
+mod base;
 mod bindings;
 mod cli;
 mod commands;
@@ -23,6 +24,7 @@ mod password;
 mod performance;
 mod portable;
 mod proof;
+mod publish;
 mod python;
 mod runtime;
 mod smoke;
@@ -30,6 +32,7 @@ mod source;
 mod trial;
 mod tuning;
 mod ui;
+mod unpacked;
 mod variants;
 #[cfg(test)]
 mod workflows;

@@ -25,6 +25,10 @@ use crate::memory::Model;
 use crate::{environment, installed, ui};
 use plan::{Asked, Inputs};
 
+/// Where it listens when nobody says otherwise: nobody else's machine can ask it there.
+const HOST: &str = "127.0.0.1";
+const PORT: u16 = 8080;
+
 /// Serve a model with this build's llama-server
 ///
 /// Threads, context and caches fit what this process may use: CPU affinity, cgroup quota, memory limit. What was measured
@@ -40,12 +44,12 @@ pub(crate) struct Flags {
     /// Threads of both phases; otherwise the job's, those measured, or a heuristic; never more than the CPU budget
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
-    /// Address to listen on
-    #[arg(long, default_value = "127.0.0.1", value_name = "ADDRESS")]
-    host: String,
-    /// Port to listen on
-    #[arg(long, default_value_t = 8080)]
-    port: u16,
+    /// Address to listen on; otherwise `LLAMA_ARG_HOST`, or 127.0.0.1
+    #[arg(long, value_name = "ADDRESS")]
+    host: Option<String>,
+    /// Port to listen on; otherwise `LLAMA_ARG_PORT`, or 8080
+    #[arg(long)]
+    port: Option<u16>,
     /// Seconds that running requests have after SIGTERM
     #[arg(long, default_value_t = 25, value_name = "SECONDS")]
     grace: u64,
@@ -67,7 +71,7 @@ impl Flags {
     pub(crate) fn run(self) -> Result<ExitCode> {
         let variables = environment::of_process();
         let directory = environment::directory(&variables);
-        let inputs = self.inputs(environment::with_directory(&variables, directory.as_deref()))?;
+        let inputs = self.inputs(self.overriding(environment::with_directory(&variables, directory.as_deref())))?;
         let plan = plan::plan(&inputs)?;
         if self.json {
             let json = serde_json::to_string_pretty(&plan).expect("a plan holds only strings and numbers");
@@ -89,6 +93,16 @@ impl Flags {
         supervise::run(&plan, live, Duration::from_secs(self.grace))
     }
 
+    /// The variables without those that a flag overrides: images and pods set the address for everybody, and who names another
+    /// one must get that.
+    fn overriding(&self, mut variables: environment::Variables) -> environment::Variables {
+        let overridden = [(self.host.is_some(), "LLAMA_ARG_HOST"), (self.port.is_some(), "LLAMA_ARG_PORT")];
+        for (_, name) in overridden.iter().filter(|(given, _)| *given) {
+            variables.remove(*name);
+        }
+        variables
+    }
+
     /// Looks at everything that the plan depends on.
     fn inputs(&self, variables: environment::Variables) -> Result<Inputs> {
         let host = Host::probe();
@@ -108,8 +122,8 @@ impl Flags {
             asked: Asked {
                 threads: self.threads,
                 ctx: self.ctx,
-                host: self.host.clone(),
-                port: self.port,
+                host: self.host.clone().unwrap_or_else(|| HOST.to_owned()),
+                port: self.port.unwrap_or(PORT),
                 force: self.force,
             },
             arguments: self.arguments.clone(),
@@ -143,4 +157,30 @@ fn check_address(plan: &plan::Plan) -> Result<()> {
         Error::new(codes::ADDRESS_UNUSABLE, format!("cannot listen on {host} port {port}: {why}"))
             .hint("`--port` and `--host` take another; port 0 is any free one")
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        flags: Flags,
+    }
+
+    #[test]
+    fn an_address_that_a_person_names_wins_over_the_variables() {
+        let left = |arguments: &[&str]| {
+            let variables = [("LLAMA_ARG_HOST", "0.0.0.0"), ("LLAMA_ARG_PORT", "9"), ("LLAMA_ARG_CTX_SIZE", "512")];
+            let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+            let line = Line::parse_from([&["serve"], arguments].concat());
+            Vec::from_iter(line.flags.overriding(variables).into_keys()).join(" ")
+        };
+        assert_eq!(left(&[]), "LLAMA_ARG_CTX_SIZE LLAMA_ARG_HOST LLAMA_ARG_PORT");
+        assert_eq!(left(&["--host", "127.0.0.1"]), "LLAMA_ARG_CTX_SIZE LLAMA_ARG_PORT");
+        assert_eq!(left(&["--host", "127.0.0.1", "--port", "8080"]), "LLAMA_ARG_CTX_SIZE");
+    }
 }

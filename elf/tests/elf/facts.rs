@@ -84,3 +84,16 @@ fn what_is_no_elf_file_is_refused() {
     let error = Facts::read(Path::new("/nowhere/x")).unwrap_err().to_string();
     assert_eq!(error, "cannot read `/nowhere/x`: no such file or directory");
 }
+
+#[test]
+fn a_library_tells_which_versions_it_defines() {
+    let dir = tempfile::tempdir().unwrap();
+    let map = dir.path().join("map");
+    fs::write(&map, "ANSWER_1.0 { global: one; local: *; };\nANSWER_2.0 { global: two; } ANSWER_1.0;\n").unwrap();
+    let script = format!("-Wl,--version-script={}", map.display());
+    let source = "int one(void) { return 1; }\nint two(void) { return 2; }";
+    let library = facts(source, &["-shared", "-fPIC", "-Wl,-soname,libanswer.so.1", &script]);
+    // Its own name is no version.
+    assert_eq!(library.defines.into_iter().collect::<Vec<_>>(), ["ANSWER_1.0", "ANSWER_2.0"]);
+    assert!(facts("int x;", &["-shared"]).defines.is_empty());
+}

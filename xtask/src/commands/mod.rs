@@ -4,6 +4,7 @@ pub(crate) mod bench;
 pub(crate) mod clean_build;
 pub(crate) mod codegen;
 pub(crate) mod doctor;
+pub(crate) mod image;
 pub(crate) mod install_fast;
 pub(crate) mod install_optimized;
 pub(crate) mod k8s;

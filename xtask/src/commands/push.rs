@@ -1,19 +1,15 @@
 //! `push`: an artefact from a layout to a registry, signed.
 
 use std::path::PathBuf;
-use std::slice;
 
-use artefact::Offer;
-use artefact::signature::{self, PublicKey, SecretKey, Statement};
 use clap::Args;
-use diagnostic::{Error, Result, codes};
-use oci::{Credentials, Digest, Document, Layout, Limits, PushPlan, ReadLayout, Reference, Registry};
+use diagnostic::Result;
+use oci::{Layout, PushPlan};
 
 use crate::commands::package;
-use crate::password;
-use crate::ui::{self, Progress, Unit};
+use crate::{publish, ui};
 
-/// Push a packed artefact to a registry, with its bill of materials and a signature
+/// Push a packed artefact or an image to a registry, with its bill of materials and a signature
 #[derive(Debug, Args)]
 pub(crate) struct Flags {
     /// `HOST/REPOSITORY:TAG`
@@ -31,11 +27,7 @@ pub(crate) struct Flags {
 
 impl Flags {
     pub(crate) fn run(self) -> Result<()> {
-        let reference: Reference = self.reference.parse()?;
-        let Reference::Registry(name) = &reference else {
-            let message = format!("`{reference}` is not in a registry");
-            return Err(Error::new(codes::REFERENCE_INVALID, message).hint("write `HOST/REPOSITORY:TAG`"));
-        };
+        let reference = publish::target(&self.reference)?;
         let from = self.from.unwrap_or_else(package::layout_dir);
         let layout = Layout::open(&from)?;
         if self.dry_run {
@@ -45,62 +37,12 @@ impl Flags {
                 "push {} of {} to {}, {signed}\n  {} blobs, {:.1} MB",
                 plan.root.digest,
                 from.display(),
-                reference,
+                self.reference,
                 plan.blobs.len(),
                 plan.bytes() as f64 / 1e6
             ));
         }
-        if let Some(file) = &self.sign_key {
-            sign(&layout, &SecretKey::read(file, password::ask)?)?;
-        }
-        let plan = PushPlan::new(&layout, None)?;
-        let registry = Registry::open(name, None, Credentials::Stored, Limits::USUAL)?;
-        let mut progress = Progress::new("pushing", Unit::Bytes);
-        let pushed = oci::push(&layout, &plan, &registry, &mut |done, total| progress.set(done, total, ""))?;
-        drop(progress);
-        ui::note(format!("pushed    {} of {} blobs; the others were there", pushed.uploaded, plan.blobs.len()));
-        ui::print(format!("{reference}@{}", pushed.root.digest))
+        let pushed = publish::push(&layout, &reference, self.sign_key.as_deref())?;
+        ui::print(format!("{reference}@{}", pushed.digest))
     }
-}
-
-/// Signs what the tag names and every manifest of ours in it: people copy both.
-fn sign(layout: &Layout, key: &SecretKey) -> Result<()> {
-    let root = layout.resolve(None)?;
-    let (document, bytes) = layout.document(&root)?;
-    let mut subjects = vec![root.clone()];
-    if let Document::Index(index) = &document {
-        subjects.extend(index.manifests.iter().cloned());
-    }
-    let first = match (&document, subjects.get(1)) {
-        (Document::Index(_), Some(first)) => layout.read_blob(first, oci::MANIFEST_LIMIT)?,
-        (Document::Index(_), None) => {
-            let message = format!("there is nothing to sign in {}: its index lists no manifest", layout.name());
-            return Err(Error::new(codes::MANIFEST_INVALID, message));
-        }
-        (Document::Manifest(_), _) => bytes,
-    };
-    let offer = Offer::read(&first, &layout.name())?;
-    let statement = Statement { version: &offer.version, date: build_info::now() };
-    let public = key.public()?;
-    let mut signed = 0;
-    for subject in &subjects {
-        if !is_signed(layout, &subject.digest, &public)? {
-            let text = signature::sign(&subject.digest, &statement, key)?;
-            signature::attach(layout, subject, &text)?;
-            signed += 1;
-        }
-    }
-    ui::note(match signed {
-        0 => format!("signed    {} was signed by this key already", root.digest),
-        _ => format!("signed    {} and {} manifest(s) in it", root.digest, subjects.len() - 1),
-    });
-    Ok(())
-}
-
-/// Whether a signature by this key is there: another one would only make the list longer.
-fn is_signed(layout: &Layout, subject: &Digest, key: &PublicKey) -> Result<bool> {
-    let referrers = layout.referrers(subject)?;
-    let candidates =
-        signature::candidates(subject, &referrers, &mut |descriptor, limit| layout.read_blob(descriptor, limit))?;
-    Ok(signature::verify("it", &candidates, slice::from_ref(key)).is_ok())
 }

@@ -13,14 +13,14 @@ use clap::Args;
 use diagnostic::{Error, Result, codes};
 use xshell::{Shell, cmd};
 
-use crate::environment::{TEST_HOME, TEST_PYTHON};
+use crate::environment::{TEST_HOME, TEST_LAYOUT, TEST_PYTHON};
 use crate::{bindings, python, ui, workspace};
 
 /// Run every check: formatting, lints, generated files, tests, doc tests, and a real llama.cpp from end to end
 #[derive(Debug, Args)]
 pub(crate) struct Flags {
-    /// Also what takes too long for every commit: the whole portable build again, compared file by file; `llama` with a
-    /// llama.cpp that checks every access to memory
+    /// Also what takes too long for every commit: the whole portable build again, compared file by file; pods that are rolled,
+    /// ended and killed under load; `llama` with a llama.cpp that checks every access to memory
     #[arg(long)]
     full: bool,
     /// Say what would be run and stop
@@ -62,7 +62,8 @@ const STEPS: &[Step] = &[
 ];
 
 /// Those of `--full`, after all others.
-const LONG_STEPS: &[Step] = &[Step { name: "address sanitizer", run: sanitizer::run }];
+const LONG_STEPS: &[Step] =
+    &[Step { name: "replicas under load", run: run_replicas }, Step { name: "address sanitizer", run: sanitizer::run }];
 
 impl Flags {
     pub(crate) fn run(self) -> Result<()> {
@@ -134,14 +135,21 @@ fn run_tests(setting: &Setting) -> Result<()> {
     let lib = setting.home.join("lib");
     // Examples in documentation are programs of their own, which cargo gives no path to libraries.
     let rpath = PathBuf::from(format!("-C link-arg=-Wl,-rpath,{}", lib.display()));
-    let environment: [(&str, &Path); 5] = [
+    let environment: [(&str, &Path); 6] = [
         (TEST_PYTHON, &python_packages(setting)?),
         (TEST_HOME, &setting.home),
+        (TEST_LAYOUT, &setting.layout),
         (bindings::LIBCLANG, &libclang),
         ("LLAMA_LIB_DIR", &lib),
         ("RUSTDOCFLAGS", &rpath),
     ];
     cargo("tests", &["test", "--workspace"], &environment)
+}
+
+/// Those tests of pods that take minutes, and say figures.
+fn run_replicas(setting: &Setting) -> Result<()> {
+    let environment = [(TEST_HOME, setting.home.as_path()), (TEST_LAYOUT, &setting.layout)];
+    cargo("replicas under load", &["test", "--package", "xtask", "--test", "pods", "--", "--ignored"], &environment)
 }
 
 fn failed(what: &str, why: &str) -> Error {

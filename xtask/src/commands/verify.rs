@@ -1,20 +1,19 @@
 //! `verify`: whether an artefact is whole and signed, without installing it.
 
 use std::fs;
-use std::io::{ErrorKind, Read};
+use std::io::ErrorKind;
 use std::path::Path;
 
-use artefact::{Bounds, Offer};
+use artefact::Offer;
 use clap::Args;
 use diagnostic::{Error, Result};
-use oci::{Cache, Platform, Source};
+use oci::{Platform, Source};
 use process::Lock;
 use serde_json::json;
 use tempfile::TempDir;
 
 use crate::distribution::{self, AccessFlags};
-use crate::ui::{self, Progress, Unit};
-use crate::workspace;
+use crate::{ui, unpacked, workspace};
 
 /// Check an artefact: its signature, every layer and every file in them; installs nothing
 #[derive(Debug, Args)]
@@ -42,16 +41,7 @@ impl Flags {
         workspace::check_space(&parent, offer.compressed_size.saturating_add(offer.uncompressed_size))?;
         let _lock = Lock::acquire(&parent.join(".verify.lock"), ui::waiting("verifying"))?;
         let dir = workplace(&parent)?;
-        let cache = Cache::open(&dir.path().join("cache"))?;
-        let blobs: Vec<_> = resolved.manifest.blobs().cloned().collect();
-        let mut progress = Progress::new("fetching", Unit::Bytes);
-        oci::fetch(&source, &blobs, &cache, &mut |done, total| progress.set(done, total, ""))?;
-        drop(progress);
-        let mut open = |blob: &oci::Descriptor| Ok(Box::new(cache.open_blob(blob)?) as Box<dyn Read + Send>);
-        let tree = dir.path().join("tree");
-        fs::create_dir(&tree).map_err(|error| Error::io("cannot create", &tree, error))?;
-        let info = artefact::unpack(&resolved.manifest, &mut open, Bounds::of(&offer), &tree)?;
-        offer.check(&info)?;
+        let info = unpacked::unpack(&source, &resolved, &offer, dir.path())?.info;
         if self.json {
             let value = json!({
                 "reference": resolved.reference.to_string(),

@@ -4,10 +4,12 @@
 #![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
 mod artefacts;
+mod by_hand;
 mod damage;
 mod ended;
 mod home;
 mod hostile;
+mod image;
 mod install;
 mod push;
 mod refusals;

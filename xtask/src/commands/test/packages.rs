@@ -21,6 +21,10 @@ const PROGRAMS: &[Program] = &[
     Program { name: "chromium-headless-shell", package: "chromium-headless-shell" },
     Program { name: "podman", package: "podman" },
     Program { name: "runc", package: "runc" },
+    // What podman runs in a pod beside its containers.
+    Program { name: "catatonit", package: "catatonit" },
+    Program { name: "buildah", package: "buildah" },
+    Program { name: "minisign", package: "minisign" },
 ];
 
 /// Installs what is missing, or says how.
@@ -74,7 +78,7 @@ mod tests {
         std::fs::write(dir.path().join("skopeo"), "").unwrap();
         let path = env::join_paths([dir.path(), "/no/such/dir".as_ref()]).unwrap();
         let error = error(&missing(&path));
-        insta::assert_snapshot!(error, @"system packages: missing are `docker-registry`, `qemu-x86_64`, `chromium-headless-shell`, `podman`, `runc`");
-        insta::assert_snapshot!(error.hints()[0], @"as root, on Debian or Ubuntu: `apt-get install -y --no-install-recommends docker-registry qemu-user chromium-headless-shell podman runc`");
+        insta::assert_snapshot!(error, @"system packages: missing are `docker-registry`, `qemu-x86_64`, `chromium-headless-shell`, `podman`, `runc`, `catatonit`, `buildah`, `minisign`");
+        insta::assert_snapshot!(error.hints()[0], @"as root, on Debian or Ubuntu: `apt-get install -y --no-install-recommends docker-registry qemu-user chromium-headless-shell podman runc catatonit buildah minisign`");
     }
 }
