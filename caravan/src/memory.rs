@@ -4,13 +4,12 @@ use std::path::{Path, PathBuf};
 
 use diagnostic::{Error, Result};
 use gguf::Header;
-use planner::memory::{Demand, gigabytes};
+use planner::memory::{Demand, Machine, Repacks, Setting, gigabytes, longest_context};
 
 /// llama-server's own limit of its prompt cache, in MiB.
 const PROMPT_CACHE_MIB: u64 = 8192;
-/// The shortest context that is worth serving, in tokens, and the step in which it is chosen: llama.cpp pads to it.
+/// The shortest context that is worth serving, in tokens.
 const LEAST_TOKENS: u64 = 512;
-const STEP: u64 = 256;
 
 /// What is known of a model before it is loaded.
 #[derive(Debug, Clone)]
@@ -54,12 +53,12 @@ pub(crate) struct Share {
 ///
 /// A context that was asked for (`asked`, in tokens) is taken or refused. Otherwise it is what the model was trained for,
 /// within half of what weights and buffers leave. The prompt cache gets half of what is left then, at most what
-/// llama-server takes by itself.
+/// llama-server takes by itself. `setting` is how the model is run otherwise; its context does not count.
 ///
 /// # Errors
 /// [`diagnostic::codes::MODEL_TOO_LARGE`]: it does not fit with the context that was asked for, or with one of 512 tokens.
-pub(crate) fn share(model: &Model, available: Option<u64>, asked: Option<u64>) -> Result<Share> {
-    let demand = |tokens: u64| Demand::of(&model.header, model.bytes, tokens);
+pub(crate) fn share(model: &Model, available: Option<u64>, asked: Option<u64>, setting: &Setting) -> Result<Share> {
+    let demand = |ctx: u64| Demand::of(&model.header, model.bytes, &Setting { ctx, ..setting.clone() });
     let Some(available) = available else {
         return Ok(Share { ctx: None, prompt_cache: None, demand: demand(asked.unwrap_or(LEAST_TOKENS)) });
     };
@@ -67,7 +66,7 @@ pub(crate) fn share(model: &Model, available: Option<u64>, asked: Option<u64>) -
     least.check(model.path.display(), available)?;
     let ctx = match asked {
         Some(_) => None,
-        None => context(model, available - demand(0).total())?,
+        None => context(model, setting, least.total(), available)?,
     };
     let demand = ctx.as_ref().map_or(least, |ctx| demand(ctx.value));
     let left = available.saturating_sub(demand.total());
@@ -79,12 +78,16 @@ pub(crate) fn share(model: &Model, available: Option<u64>, asked: Option<u64>) -
     Ok(Share { ctx, prompt_cache: Some(Because { value: mib, why }), demand })
 }
 
-/// The context for which `left` bytes are left; `None` when the file does not tell what it needs.
-fn context(model: &Model, left: u64) -> Result<Option<Because>> {
-    let (Some(trained), Ok(per_token)) = (model.header.context_length()?, model.header.kv_bytes_per_token()) else {
+/// The longest context that takes half of what the shortest one (`least` bytes in all) leaves of `available`; `None` when
+/// the file does not tell what it needs.
+fn context(model: &Model, setting: &Setting, least: u64, available: u64) -> Result<Option<Because>> {
+    let left = available - least;
+    let Some(trained) = model.header.context_length()? else { return Ok(None) };
+    let machine = Machine::cpu_only(Some(least + left / 2), Repacks::Avx512);
+    let Ok(found) = longest_context(&model.header, setting, &machine, LEAST_TOKENS.min(trained), trained) else {
         return Ok(None);
     };
-    let fits = (left / 2).checked_div(per_token).map_or(trained, |tokens| tokens / STEP * STEP);
+    let fits = found.map_or(LEAST_TOKENS, |(tokens, _)| tokens);
     if trained <= fits {
         return Ok(Some(Because { value: trained, why: "what the model was trained for".to_owned() }));
     }
@@ -114,7 +117,7 @@ mod tests {
     }
 
     fn shared(available: u64, asked: Option<u64>) -> (Option<u64>, Option<u64>) {
-        let share = share(&model(), Some(available), asked).unwrap();
+        let share = share(&model(), Some(available), asked, &Setting::server(0)).unwrap();
         assert!(share.demand.total() + (share.prompt_cache.as_ref().unwrap().value << 20) <= available);
         (share.ctx.map(|ctx| ctx.value), share.prompt_cache.map(|cache| cache.value))
     }
@@ -136,7 +139,7 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_refused() {
-        let refused = |available, asked| share(&model(), Some(available), asked).unwrap_err();
+        let refused = |available, asked| share(&model(), Some(available), asked, &Setting::server(0)).unwrap_err();
         assert_eq!(refused(6 * GB, None).code(), codes::MODEL_TOO_LARGE);
         let error = refused(8 * GB, Some(32_768));
         assert!(error.to_string().contains("KV cache of 32768 tokens 6.4 GB"), "{error}");
@@ -144,7 +147,7 @@ mod tests {
 
     #[test]
     fn a_machine_that_does_not_say_what_it_has_decides_nothing() {
-        let share = share(&model(), None, None).unwrap();
+        let share = share(&model(), None, None, &Setting::server(0)).unwrap();
         assert_eq!((share.ctx, share.prompt_cache), (None, None));
     }
 }

@@ -12,6 +12,7 @@ use std::process::{Command, ExitCode};
 use clap::Args;
 use diagnostic::{Error, Result, codes};
 use host::Host;
+use planner::memory as fit;
 use planner::run::{Run, Sampling};
 use store::Measured;
 
@@ -127,7 +128,7 @@ impl Flags {
         let known = Known::of(&build.info, measured.as_ref());
         let threads = threads::choose(&host, self.threads, self.force, known.as_ref(), &variables)?;
         let available = host.memory.budget.as_ref().filter(|_| !self.force).map(|bytes| bytes.value);
-        let share = memory::share(&model, available, self.ctx.map(u64::from))?;
+        let share = memory::share(&model, available, self.ctx.map(u64::from), &fit::Setting::single(0))?;
         let ctx = share.ctx.as_ref().map_or(u64::from(self.ctx.unwrap_or(0)), |ctx| ctx.value);
         let tuned = Tuned::of(measured.as_ref());
 

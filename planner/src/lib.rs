@@ -2,7 +2,7 @@
 //! files, processes or a clock.
 //!
 //! - [`class`] says which measurements a model shares with others: [`build_info::ModelClass`].
-//! - [`memory`] adds up what running it takes, and refuses what does not fit.
+//! - [`memory`] adds up what running it takes, device by device, and refuses what does not fit.
 //! - [`run`] is one text or conversation, with everything decided.
 #![forbid(unsafe_code)]
 

@@ -10,7 +10,7 @@ use gguf::Header;
 use gguf::model::{self, ModelPlan, Quant, Shape};
 use host::Host;
 use planner::class;
-use planner::memory::Demand;
+use planner::memory::{Demand, LogitsRows, Setting};
 use process::Lock;
 
 use crate::ui::{self, Progress, Unit};
@@ -72,7 +72,9 @@ impl Model {
     /// [`diagnostic::codes::MODEL_TOO_LARGE`], with the sum.
     pub(crate) fn fits(&self, host: &Host, tokens: u32) -> Result<()> {
         let Some(available) = machine::available_memory(host) else { return Ok(()) };
-        Demand::of(&self.header, self.bytes, tokens.into()).check(workspace::short(&self.path), available)
+        // llama-bench has room for the logits of every token.
+        let setting = Setting { logits: LogitsRows::EveryToken, ..Setting::single(tokens.into()) };
+        Demand::of(&self.header, self.bytes, &setting).check(workspace::short(&self.path), available)
     }
 
     /// Bytes read for one token when `generate` tokens are generated after an empty prompt: weights, and the KV cache at

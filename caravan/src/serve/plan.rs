@@ -8,6 +8,7 @@ use build_info::BuildInfo;
 use diagnostic::Result;
 use host::Host;
 use host::threads::ThreadChoice;
+use planner::memory as fit;
 use serde::Serialize;
 use store::Measured;
 
@@ -178,7 +179,7 @@ fn memory(inputs: &Inputs, set: &mut Set<'_>) -> Result<()> {
     // Zero is llama-server's word for what the model was trained for.
     let trained = model.header.context_length()?;
     let asked = given.or(inputs.asked.ctx).map(|tokens| if tokens == 0 { trained.unwrap_or(0) } else { tokens });
-    let share = memory::share(model, available, asked)?;
+    let share = memory::share(model, available, asked, &running(inputs))?;
     match (inputs.asked.ctx, &share.ctx) {
         (Some(tokens), _) => drop(set.flag("--ctx-size", tokens, "`--ctx`")),
         (None, Some(ctx)) => drop(set.flag("--ctx-size", ctx.value, &ctx.why)),
@@ -191,6 +192,24 @@ fn memory(inputs: &Inputs, set: &mut Set<'_>) -> Result<()> {
     set.plan.kv_cache_bytes = Some(share.demand.kv_cache);
     set.plan.compute_bytes = Some(share.demand.compute);
     Ok(())
+}
+
+/// How llama-server will run the model, as far as memory depends on it: its defaults, what was measured, what a person says.
+fn running(inputs: &Inputs) -> fit::Setting {
+    let mut setting = fit::Setting::server(0);
+    for (name, value) in inputs.measured.iter().flat_map(|measured| measured.tuning.options()) {
+        // A value that llama-server would not take is its business.
+        let _ = setting.option(&format!("--{name}"), &value);
+    }
+    for (variable, name) in fit::VARIABLES {
+        let value = inputs.variables.get(variable).filter(|value| !value.is_empty());
+        let _ = value.map(|value| setting.option(name, value));
+    }
+    for (at, word) in inputs.arguments.iter().enumerate() {
+        let value = inputs.arguments.get(at + 1).map(String::as_str).unwrap_or_default();
+        let _ = setting.option(word, value);
+    }
+    setting
 }
 
 /// Batches, how weights are loaded, and everything else that was measured.

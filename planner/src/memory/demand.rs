@@ -1,11 +1,17 @@
-//! The memory that running a model takes.
+//! The memory that running a model on a CPU takes, in three figures and one sentence.
 
 use std::fmt;
 
 use diagnostic::{Error, Result, codes};
 use gguf::Header;
 
-/// What llama.cpp takes for activations and logits, in bytes: a few hundred MB for a batch of 512 tokens.
+use super::breakdown;
+use super::breakdown::Part;
+use super::machine::{Machine, Repacks};
+use super::setting::Setting;
+
+/// What llama.cpp takes for activations and logits of a model that cannot be modelled, in bytes: a few hundred MB for a
+/// batch of 512 tokens.
 const COMPUTE: u64 = 400_000_000;
 
 /// What running a model takes, in bytes.
@@ -13,20 +19,31 @@ const COMPUTE: u64 = 400_000_000;
 pub struct Demand {
     /// The weights, once: repacked ones take the place of those that were read.
     pub weights: u64,
-    /// The KV cache, in f16.
+    /// The KV cache, and the state of recurrent layers.
     pub kv_cache: u64,
-    /// Activations and logits, about.
+    /// Activations and logits.
     pub compute: u64,
     /// The tokens that the KV cache holds.
     pub tokens: u64,
 }
 
 impl Demand {
-    /// What a model takes whose file has `file_bytes` and whose context holds `tokens`. Where the file's architecture does
-    /// not tell what a token takes, the KV cache counts as nothing.
-    pub fn of(header: &Header, file_bytes: u64, tokens: u64) -> Demand {
-        let kv_cache = header.kv_bytes_per_token().unwrap_or(0).saturating_mul(tokens);
-        Demand { weights: file_bytes, kv_cache, compute: COMPUTE, tokens }
+    /// What a model takes whose file has `file_bytes` when it is run with this setting on a CPU. Of a model whose header
+    /// does not tell what its context takes, the KV cache counts as nothing.
+    pub fn of(header: &Header, file_bytes: u64, setting: &Setting) -> Demand {
+        // Whether weights are rearranged makes no difference here, but for an output that is the embedding: it is there
+        // twice then.
+        let machine = Machine::cpu_only(None, Repacks::Avx512);
+        let Ok(breakdown) = breakdown(header, setting, &machine) else {
+            return Demand { weights: file_bytes, kv_cache: 0, compute: COMPUTE, tokens: setting.ctx };
+        };
+        let host = breakdown.host();
+        Demand {
+            weights: file_bytes.max(host.bytes(Part::Weights).saturating_add(host.bytes(Part::Repacked))),
+            kv_cache: host.bytes(Part::KvCache).saturating_add(host.bytes(Part::RecurrentState)),
+            compute: host.bytes(Part::Compute).saturating_add(host.bytes(Part::Outputs)),
+            tokens: breakdown.ctx,
+        }
     }
 
     /// All of it, in bytes.
@@ -50,12 +67,12 @@ impl Demand {
     }
 }
 
-/// `1.2 GB (weights 0.7 GB, KV cache of 512 tokens 0.1 GB, buffers about 0.4 GB)`.
+/// `1.2 GB (weights 0.7 GB, KV cache of 512 tokens 0.1 GB, buffers 0.4 GB)`.
 impl fmt::Display for Demand {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} (weights {}, KV cache of {} tokens {}, buffers about {})",
+            "{} (weights {}, KV cache of {} tokens {}, buffers {})",
             gigabytes(self.total()),
             gigabytes(self.weights),
             self.tokens,
@@ -81,7 +98,7 @@ mod tests {
         assert!(DEMAND.check("a.gguf", 1_145_000_000).is_ok());
         let error = DEMAND.check("a.gguf", 1_144_999_999).unwrap_err();
         assert_eq!(error.code(), codes::MODEL_TOO_LARGE);
-        insta::assert_snapshot!(error, @"model `a.gguf` needs 1.1 GB (weights 0.7 GB, KV cache of 1024 tokens 0.0 GB, buffers about 0.4 GB), and 1.1 GB are available");
+        insta::assert_snapshot!(error, @"model `a.gguf` needs 1.1 GB (weights 0.7 GB, KV cache of 1024 tokens 0.0 GB, buffers 0.4 GB), and 1.1 GB are available");
     }
 
     #[test]
