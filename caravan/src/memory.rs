@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use diagnostic::{Error, Result};
-use gguf::Header;
+use diagnostic::Result;
+use gguf::{Arrays, Header, ModelFiles};
 use planner::memory::{Demand, Machine, Repacks, Setting, gigabytes, longest_context};
 
 /// llama-server's own limit of its prompt cache, in MiB.
@@ -14,7 +14,9 @@ const LEAST_TOKENS: u64 = 512;
 /// What is known of a model before it is loaded.
 #[derive(Debug, Clone)]
 pub(crate) struct Model {
+    /// Of a model in parts, the first one: llama.cpp takes no other.
     pub(crate) path: PathBuf,
+    /// Of all parts.
     pub(crate) bytes: u64,
     pub(crate) header: Header,
 }
@@ -23,11 +25,13 @@ impl Model {
     /// Reads the header.
     ///
     /// # Errors
-    /// There is no such model, or it is damaged.
+    /// There is no such model, it is damaged, or it was written for another kind of machine.
     pub(crate) fn open(path: &Path) -> Result<Model> {
-        let header = Header::open(path)?;
-        let bytes = path.metadata().map_err(|error| Error::io("cannot read", path, error))?.len();
-        Ok(Model { path: path.to_owned(), bytes, header })
+        let files = ModelFiles::open(path, Arrays::SHORT)?;
+        files.check_loadable().map_err(|error| error.context(format_args!("model `{}`", path.display())))?;
+        let bytes = files.bytes().expect("files have sizes");
+        let first = files.paths(path).swap_remove(0);
+        Ok(Model { path: first, bytes, header: files.header })
     }
 }
 

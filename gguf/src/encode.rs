@@ -67,5 +67,6 @@ fn array(out: &mut Vec<u8>, items: &Array) {
         Array::U64(items) => items.iter().for_each(|n| out.extend(n.to_le_bytes())),
         Array::I64(items) => items.iter().for_each(|n| out.extend(n.to_le_bytes())),
         Array::F64(items) => items.iter().for_each(|n| out.extend(n.to_le_bytes())),
+        Array::Skipped(_) => unreachable!("a plan holds all of its arrays"),
     }
 }

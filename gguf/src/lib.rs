@@ -2,7 +2,8 @@
 //!
 //! - [`read`] takes a model apart as far as its header goes: [`Header::open`] gives metadata and tensor descriptions
 //!   without touching the weights, and [`Header::bytes_per_token`] and [`Header::kv_bytes_per_token`] say how many bytes
-//!   one generated token costs.
+//!   one generated token costs. [`ModelFiles`] does it for any model, in one file or in parts, of either byte order, on a
+//!   disk or wherever else ranges of bytes can be read.
 //! - [`model`] makes models that nobody trained: [`model::plan`] computes every byte's place, [`model::write_file`]
 //!   streams them to disk. Tests and benchmarks run on these, so no weights are ever downloaded.
 //! - [`TensorType`], [`Value`], [`Metadata`] and [`TensorInfo`] are the words that both use.
@@ -28,10 +29,10 @@ mod tensor;
 mod types;
 mod value;
 
-pub use read::Header;
+pub use read::{Arrays, ByteOrder, Header, ModelFile, ModelFiles};
 pub use tensor::TensorInfo;
 pub use types::TensorType;
-pub use value::{Array, Metadata, Value};
+pub use value::{Array, ElementType, Metadata, Skipped, Value};
 
 /// The first four bytes of every GGUF file.
 pub const MAGIC: [u8; 4] = *b"GGUF";

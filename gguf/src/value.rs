@@ -1,5 +1,7 @@
 //! Metadata: an ordered list of keys and typed values.
 
+use std::ops::Range;
+
 macro_rules! value_types {
     ($($ident:ident = $id:literal $name:literal $rust:ty;)*) => {
         /// One metadata value; the variants are GGUF's value types.
@@ -14,6 +16,34 @@ macro_rules! value_types {
         #[derive(Debug, Clone, PartialEq)]
         pub enum Array {
             $(#[doc = concat!("An array of GGUF's `", $name, "`.")] $ident(Vec<$rust>),)*
+            /// A long array that was passed over: [`crate::Arrays::SHORT`].
+            Skipped(Skipped),
+        }
+
+        /// The types that an array can be made of.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum ElementType {
+            $(#[doc = concat!("GGUF's `", $name, "`.")] $ident,)*
+        }
+
+        impl ElementType {
+            /// The type with this number in a file.
+            pub(crate) fn from_id(id: u32) -> Option<ElementType> {
+                match id {
+                    $($id => Some(ElementType::$ident),)*
+                    _ => None,
+                }
+            }
+
+            /// Its number in a file.
+            pub(crate) fn id(self) -> u32 {
+                match self { $(ElementType::$ident => $id),* }
+            }
+
+            /// GGUF's name of it, such as `u32`.
+            pub fn name(self) -> &'static str {
+                match self { $(ElementType::$ident => $name),* }
+            }
         }
 
         impl Value {
@@ -26,12 +56,12 @@ macro_rules! value_types {
         impl Array {
             /// Its element type's number in a file.
             pub(crate) fn element_type_id(&self) -> u32 {
-                match self { $(Array::$ident(_) => $id),* }
+                match self { $(Array::$ident(_) => $id,)* Array::Skipped(skipped) => skipped.element.id() }
             }
 
             /// How many elements it has.
             pub fn len(&self) -> usize {
-                match self { $(Array::$ident(items) => items.len()),* }
+                match self { $(Array::$ident(items) => items.len(),)* Array::Skipped(skipped) => skipped.len }
             }
 
             /// Whether it has no element.
@@ -55,6 +85,17 @@ value_types! {
     U64 = 10 "u64" u64;
     I64 = 11 "i64" i64;
     F64 = 12 "f64" f64;
+}
+
+/// What is known of an array that was passed over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Skipped {
+    /// What it is an array of.
+    pub element: ElementType,
+    /// How many elements it has.
+    pub len: usize,
+    /// Where its elements lie, in bytes from the start of the file; of a model in parts, from the start of the first.
+    pub place: Range<u64>,
 }
 
 /// The number of GGUF's `arr` in a file.
@@ -86,7 +127,7 @@ impl Value {
 }
 
 impl Array {
-    /// Non-negative integers of whatever width, or `None` when one of them is something else.
+    /// Non-negative integers of whatever width, or `None` when one of them is something else, or the array was skipped.
     pub fn to_u64s(&self) -> Option<Vec<u64>> {
         match self {
             Array::U8(items) => Some(items.iter().map(|&n| n.into()).collect()),
@@ -97,7 +138,7 @@ impl Array {
             Array::I16(items) => items.iter().map(|&n| n.try_into().ok()).collect(),
             Array::I32(items) => items.iter().map(|&n| n.try_into().ok()).collect(),
             Array::I64(items) => items.iter().map(|&n| n.try_into().ok()).collect(),
-            Array::F32(_) | Array::F64(_) | Array::Bool(_) | Array::String(_) => None,
+            Array::F32(_) | Array::F64(_) | Array::Bool(_) | Array::String(_) | Array::Skipped(_) => None,
         }
     }
 }

@@ -9,7 +9,7 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 use std::{fmt, ptr};
 
-use gguf::Header;
+use gguf::{Arrays, Header, ModelFiles};
 use llama_sys as sys;
 
 use crate::error::{Error, Result};
@@ -72,7 +72,7 @@ impl Drop for Loaded {
 }
 
 impl Model {
-    /// Loads a GGUF file.
+    /// Loads a GGUF file, or a model in parts of which any is named.
     ///
     /// # Errors
     /// The file is missing, damaged or no model; llama.cpp does not know its architecture; it cannot generate text.
@@ -94,8 +94,12 @@ impl Model {
     ) -> Result<Model> {
         let path = path.as_ref();
         // Our reader says better than llama.cpp's what is wrong with a file, and bounds what a hostile one can cost.
-        let header =
-            Header::open(path).map_err(|error| Error::File { message: error.to_string(), code: error.code() })?;
+        let refused = |error: diagnostic::Error| Error::File { message: error.to_string(), code: error.code() };
+        let files = ModelFiles::open(path, Arrays::SHORT).map_err(refused)?;
+        files.check_loadable().map_err(|error| refused(error.context(format_args!("model `{}`", path.display()))))?;
+        // Of a model in parts, llama.cpp wants the first.
+        let path = &files.paths(path).swap_remove(0);
+        let header = files.header;
         if let Some(gguf::Value::Bool(false)) = header.architecture_value("attention.causal") {
             return Err(Error::NotGenerative("it looks at whole texts, such as a model for embeddings"));
         }

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use build_info::ModelClass;
 use clap::Args;
 use diagnostic::{Error, Result};
-use gguf::Header;
 use gguf::model::{self, ModelPlan, Quant, Shape};
+use gguf::{Arrays, Header, ModelFiles};
 use host::Host;
 use planner::class;
 use planner::memory::{Demand, LogitsRows, Setting};
@@ -111,16 +111,21 @@ fn look_at_generated(shape: Shape, quant: Quant) -> Model {
 }
 
 fn of_file(path: &Path) -> Result<Model> {
-    let header = Header::open(path)?;
-    let bytes = fs::metadata(path).map_err(|error| Error::io("cannot read", path, error))?.len();
-    let class = class::of(&header).map_err(|error| error.context(format_args!("model `{}`", path.display())))?;
-    Ok(Model { path: path.to_owned(), bytes, class, header, to_write: None })
+    let named = |error: Error| error.context(format_args!("model `{}`", path.display()));
+    let files = ModelFiles::open(path, Arrays::SHORT)?;
+    files.check_loadable().map_err(named)?;
+    let bytes = files.bytes().expect("files have sizes");
+    // Of a model in parts, llama.cpp wants the first.
+    let first = files.paths(path).swap_remove(0);
+    let class = class::of(&files.header).map_err(named)?;
+    Ok(Model { path: first, bytes, class, header: files.header, to_write: None })
 }
 
 /// Whether the file holds this plan's model: same seed and vocabulary (they stand in the metadata), tensors, size.
 fn is_written(plan: &ModelPlan, path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|file| file.len() == plan.file_bytes)
-        && Header::open(path).is_ok_and(|header| header.tensors == plan.tensors && header.metadata == plan.metadata)
+        && ModelFiles::open(path, Arrays::ALL)
+            .is_ok_and(|there| there.header.tensors == plan.tensors && there.header.metadata == plan.metadata)
 }
 
 /// Removes models that killed processes have left half-written; called under the lock.

@@ -2,8 +2,8 @@
 
 use diagnostic::Result;
 
-use super::Header;
 use super::source::invalid;
+use super::{Header, split};
 use crate::value::Value;
 
 /// Bytes of one value in llama.cpp's default KV cache, which is f16.
@@ -15,7 +15,7 @@ impl Header {
     /// mixture of experts, the share of the experts that a token uses counts.
     ///
     /// # Errors
-    /// [`diagnostic::codes::MODEL_INVALID`]: the file is one part of a split model, or its expert counts make no sense.
+    /// [`diagnostic::codes::MODEL_INVALID`]: it is the header of one part of a split model, or its expert counts make no sense.
     pub fn bytes_per_token(&self) -> Result<u64> {
         self.refuse_parts()?;
         let (used, experts) = match self.optional("expert_count")? {
@@ -103,10 +103,10 @@ impl Header {
     }
 
     fn refuse_parts(&self) -> Result<()> {
-        match self.metadata.get("split.count").and_then(Value::as_u64) {
-            Some(parts) if parts > 1 => Err(invalid(format!("one of {parts} parts of a split model"))
+        match split::parts(&self.metadata) {
+            Some(parts) => Err(invalid(format!("one of {parts} parts of a split model"))
                 .hint("join the parts with `llama-gguf-split --merge`")),
-            _ => Ok(()),
+            None => Ok(()),
         }
     }
 }

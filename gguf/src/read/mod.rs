@@ -1,27 +1,85 @@
-//! Reads the header of a GGUF file: metadata and tensor descriptions, never the weights.
+//! Reads the headers of GGUF files: metadata and tensor descriptions, never the weights.
+//!
+//! [`ModelFiles`] reads any model: one file or several parts, versions 2 and 3, either byte order, from a path or from
+//! anything that can [`Read`] and [`std::io::Seek`], such as a file on a server. [`Header::open`] is the short way for a
+//! model that is to be run on this machine, [`Header::from_reader`] for one file that can only be read on.
 //!
 //! A model file comes from anywhere, so nothing that it says is believed before it is checked: memory grows with the
 //! bytes that are really there and not with the lengths they claim, the whole header has a budget
 //! ([`MAX_HEADER_BYTES`]), and sizes are computed without overflow. The rules are those of llama.cpp's loader
-//! (`ggml/src/gguf.cpp`): what it would refuse is refused here, with a message that says why.
+//! (`ggml/src/gguf.cpp`): what it would refuse is refused here, with a message that says why. The one exception is the
+//! byte order, which [`ModelFiles::check_loadable`] looks at.
 
 mod figures;
+mod files;
+mod input;
+mod metadata;
 mod parse;
 mod source;
+mod split;
 
-use std::fs::{self, File};
-use std::io::{self, ErrorKind, Read};
+use std::fmt;
+use std::io::Read;
 use std::path::Path;
 
-use diagnostic::{Error, Result, codes};
+use diagnostic::Result;
+
+pub use files::{ModelFile, ModelFiles};
 
 use crate::tensor::TensorInfo;
 use crate::value::Metadata;
+use input::Stream;
 use source::Source;
 
-/// The most that a header may take, in bytes of memory: strings, arrays and descriptions together. A vocabulary of
-/// a quarter of a million tokens with twice as many merges, about the largest there is, takes 30 MiB.
+/// The most that the headers of a model may take: in memory (strings, arrays and descriptions of all parts together), and
+/// each in its file. A vocabulary of a quarter of a million tokens with twice as many merges, about the largest there is,
+/// takes 30 MiB of memory when it is kept.
 pub const MAX_HEADER_BYTES: u64 = 128 << 20;
+
+/// Which arrays of the metadata are kept. Of others only type, length and place are known afterwards
+/// ([`crate::Array::Skipped`]).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Arrays(u64);
+
+impl Arrays {
+    /// Those of up to 64 KiB. A number for each layer, of which models have some, takes a few hundred bytes; a vocabulary
+    /// some millions.
+    pub const SHORT: Arrays = Arrays(64 << 10);
+    /// All.
+    pub const ALL: Arrays = Arrays(u64::MAX);
+
+    /// Those whose elements take up to so many bytes in the file.
+    pub const fn up_to(bytes: u64) -> Arrays {
+        Arrays(bytes)
+    }
+
+    fn keeps(self, bytes: u64) -> bool {
+        bytes <= self.0
+    }
+}
+
+/// In which order the bytes of a number stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ByteOrder {
+    /// The lowest first, as on x86 and Arm.
+    Little,
+    /// The highest first, as on s390x.
+    Big,
+}
+
+impl ByteOrder {
+    /// That of this machine.
+    pub const NATIVE: ByteOrder = if cfg!(target_endian = "big") { ByteOrder::Big } else { ByteOrder::Little };
+}
+
+impl fmt::Display for ByteOrder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            ByteOrder::Little => "little-endian",
+            ByteOrder::Big => "big-endian",
+        })
+    }
+}
 
 /// What a GGUF file says about itself.
 #[derive(Debug, Clone, PartialEq)]
@@ -37,55 +95,47 @@ pub struct Header {
 }
 
 impl Header {
-    /// Reads the header of a model file and checks that the file holds all the tensors it describes.
+    /// Reads the header of a model that is to be run on this machine, and checks that its files hold all the tensors they
+    /// describe. Of a split model, `path` is any part and the header that of all: [`ModelFiles::header`]. Long arrays are
+    /// passed over.
     ///
     /// # Errors
-    /// [`codes::MODEL_UNREADABLE`]: it does not exist, is not a file or cannot be read. [`codes::MODEL_INVALID`]: it is
-    /// not GGUF, is damaged, or is shorter than its tensors.
+    /// As [`ModelFiles::open`] and [`ModelFiles::check_loadable`].
     pub fn open(path: &Path) -> Result<Header> {
-        let name = path.display();
-        let unreadable = |why: &str| Error::new(codes::MODEL_UNREADABLE, format!("model `{name}` {why}"));
-        let metadata = fs::metadata(path).map_err(|error| match error.kind() {
-            ErrorKind::NotFound => {
-                unreadable("does not exist").hint("write a test model with `cargo xtask model --shape tiny`")
-            }
-            _ => cannot_read(path, error),
-        })?;
-        if metadata.is_dir() {
-            return Err(unreadable("is a directory").hint("name the `.gguf` file itself"));
-        }
-        if !metadata.is_file() {
-            // Opening a named pipe would wait for a writer, perhaps for ever.
-            return Err(unreadable("is not a regular file"));
-        }
-        let file = File::open(path).map_err(|error| cannot_read(path, error))?;
-        let header = Header::from_reader(file).map_err(|error| error.context(format_args!("model `{name}`")))?;
-        let (expected, actual) = (header.end(), metadata.len());
-        if actual < expected {
-            return Err(Error::new(
-                codes::MODEL_INVALID,
-                format!("model `{name}` is truncated: its tensors need {expected} bytes, the file has {actual}"),
-            )
-            .hint("copy or download it again"));
-        }
-        Ok(header)
+        let files = ModelFiles::open(path, Arrays::SHORT)?;
+        files.check_loadable().map_err(|error| error.context(format_args!("model `{}`", path.display())))?;
+        Ok(files.header)
     }
 
-    /// Reads a header from a stream, up to and without the padding before the data section.
+    /// Reads the header of one file from a stream, of either byte order, up to and without the padding before the data
+    /// section; a little more may be taken from the stream. Long arrays are passed over.
     ///
     /// # Errors
-    /// [`codes::MODEL_INVALID`]: not GGUF, or damaged. [`codes::MODEL_UNREADABLE`]: the stream failed.
+    /// [`diagnostic::codes::MODEL_INVALID`]: not GGUF, or damaged. [`diagnostic::codes::MODEL_UNREADABLE`]: the stream
+    /// failed.
     pub fn from_reader(reader: impl Read) -> Result<Header> {
-        parse::header(&mut Source::new(reader))
+        Header::from_reader_with(reader, Arrays::SHORT).map(|(header, _)| header)
     }
 
-    /// Where the last tensor ends, in bytes from the start of the file; a shorter file is truncated.
+    /// As [`Header::from_reader`], with a choice of the arrays that are kept, and with the byte order.
+    ///
+    /// # Errors
+    /// As [`Header::from_reader`].
+    pub fn from_reader_with(reader: impl Read, arrays: Arrays) -> Result<(Header, ByteOrder)> {
+        let mut budget = MAX_HEADER_BYTES;
+        parse::header(&mut Source::new(&mut Stream(reader), &mut budget), arrays)
+    }
+
+    /// Where the last tensor of its file ends, in bytes from the start; a shorter file is truncated. Of a model in parts,
+    /// each has its own: [`ModelFile::end`].
     pub fn end(&self) -> u64 {
         self.data_offset + self.tensors.last().map_or(0, |tensor| tensor.offset + tensor.bytes)
     }
 }
 
-fn cannot_read(path: &Path, error: io::Error) -> Error {
-    let error = Error::io("cannot read model", path, error);
-    Error::new(codes::MODEL_UNREADABLE, error.to_string()).source(error)
+/// A name that is there more than once.
+fn duplicate<'a>(names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let mut names: Vec<&str> = names.collect();
+    names.sort_unstable();
+    names.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| pair[0])
 }
