@@ -64,5 +64,10 @@ codes! {
     NOT_TUNED = 62 "measure::not_tuned" "nothing is known of how this build runs best on this machine with this class of model";
     CHECK_FAILED = 70 "check::failed" "generated files are stale or a test step failed";
     ADDRESS_UNUSABLE = 80 "serve::address_unusable" "an address cannot be listened on, most often because another process does";
+    DEGRADED = 95 "model::degraded" "a model can be run only when something is given up that was wanted, and nobody has agreed to that";
+    CONFIGURATION_INVALID = 96 "configuration::invalid" "a configuration is not of any format that is known, damaged, too large, or cannot be said in the format that was asked for";
+    CONFIGURATION_UNFIT = 97 "configuration::unfit" "a configuration does not run on this machine, or not well";
+    HARDWARE_UNKNOWN = 98 "hardware::unknown" "a machine is neither a profile nor a file that describes one";
+    MEMORY_LOW = 99 "watch::memory_low" "a server takes more of the memory than is good for it";
     INTERRUPTED = 130 "interrupted" "stopped by Ctrl-C or SIGTERM; nothing was left half-written";
 }
