@@ -3,7 +3,7 @@
 use diagnostic::Result;
 
 use super::options::{self, Known};
-use super::{Configuration, Setting, Value, invalid};
+use super::{Configuration, Setting, Value, invalid, one_line};
 
 pub(super) fn write(configuration: &Configuration) -> Result<String> {
     let mut text: String = configuration.metadata.lines().iter().map(|line| format!("# {line}\n")).collect();
@@ -12,7 +12,7 @@ pub(super) fn write(configuration: &Configuration) -> Result<String> {
         text.push_str(" \\\n  ");
         text.push_str(name);
         if let Some(value) = value {
-            let quoted = shlex::try_quote(value).map_err(|_| invalid("a value holds a NUL byte"))?;
+            let quoted = shlex::try_quote(one_line(value)?).map_err(|_| invalid("a value holds a NUL byte"))?;
             text.push(' ');
             text.push_str(&quoted);
         }
@@ -46,7 +46,10 @@ pub(super) fn read(text: &str) -> Result<Configuration> {
     for line in text.lines().map(str::trim).filter(|line| line.starts_with('#')) {
         configuration.metadata.read_line(line);
     }
-    let words = shlex::split(text).ok_or_else(|| invalid("a quote is not closed"))?;
+    // Comments may hold quotes, and a line that ends with a backslash goes on.
+    let lines: Vec<&str> = text.lines().filter(|line| !line.trim_start().starts_with('#')).collect();
+    let line = lines.join("\n").replace("\\\n", " ");
+    let words = shlex::split(&line).ok_or_else(|| invalid("a quote is not closed"))?;
     let mut words = words.into_iter().peekable();
     // The program's name.
     words.next_if(|word| !word.starts_with('-'));

@@ -1,6 +1,6 @@
 //! A configuration from an answer.
 
-use crate::feasibility::{Answer, Verdict};
+use crate::feasibility::{Answer, CHECKPOINTS, Verdict};
 use crate::hardware::Hardware;
 use crate::memory::{CpuExperts, FlashAttention, GpuLayers, KvType, Load};
 
@@ -82,7 +82,7 @@ pub fn make(
     if hardware.machine.ram.is_some() {
         let why = "MiB: half of the memory that is left";
         settings.push(Setting::text("cache-ram", setting.prompt_cache_mib, why));
-        if answer.breakdown.bytes(crate::memory::Part::Checkpoints) > 0 || setting.checkpoints == 0 {
+        if setting.checkpoints < CHECKPOINTS {
             settings.push(Setting::text("ctx-checkpoints", setting.checkpoints, "what a quarter of it holds"));
         }
     }

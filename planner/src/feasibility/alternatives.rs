@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::{Answer, Question, Verdict, place};
 use crate::hardware::Hardware;
-use crate::memory::{self, Breakdown, CpuExperts, GpuLayers, KvType, Machine, Setting};
+use crate::memory::{self, Breakdown, GpuLayers, KvType, Machine, Setting};
 
 /// Another way to run the model.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -25,6 +25,12 @@ pub struct Alternative {
     pub fits: bool,
     /// What it costs.
     pub cost: &'static str,
+    /// Whether the context's keys and values are rounded.
+    #[serde(skip)]
+    rounds_context: bool,
+    /// Whether it leaves the GPUs out.
+    #[serde(skip)]
+    bare: bool,
 }
 
 /// The table. What was wanted comes first, as it was wanted.
@@ -42,6 +48,8 @@ pub(super) fn of(question: &Question<'_>, answer: &Answer, hardware: &Hardware) 
             vram_bytes: breakdown.total() - breakdown.host().total(),
             fits,
             cost,
+            rounds_context: setting.kv_k.is_quantized(),
+            bare: machine.gpus.is_empty() && !hardware.machine.gpus.is_empty(),
         });
         Ok(fits)
     };
@@ -82,10 +90,10 @@ fn tried(header: &Header, setting: &Setting, machine: &Machine) -> Result<Option
     Ok(memory::breakdown(header, &on_cpu, machine).ok().map(|breakdown| (false, breakdown)))
 }
 
-/// The model as it would be with its matrices in this type; those that are smaller already stay. `None` when nothing would
-/// become smaller.
+/// The model as it would be with its matrices in this type; those that are smaller already stay. `None` when that would
+/// save less than a tenth.
 fn requantised(header: &Header, to: TensorType) -> Option<Header> {
-    let mut changed = false;
+    let mut saved = 0_u64;
     let tensors = header.tensors.iter().map(|tensor| {
         let elements = tensor.dims.iter().fold(1_u64, |product, dim| product.saturating_mul(*dim));
         let whole = tensor.dims.first().is_some_and(|row| row.is_multiple_of(to.block_elements()));
@@ -93,23 +101,28 @@ fn requantised(header: &Header, to: TensorType) -> Option<Header> {
         if tensor.dims.len() < 2 || !whole || bytes >= tensor.bytes {
             return tensor.clone();
         }
-        changed = true;
+        saved = saved.saturating_add(tensor.bytes - bytes);
         TensorInfo { tensor_type: to, bytes, ..tensor.clone() }
     });
     let tensors = tensors.collect();
-    changed.then(|| Header { tensors, ..header.clone() })
+    let whole = header.tensors.iter().map(|tensor| tensor.bytes).fold(0, u64::saturating_add);
+    (saved > whole / 10).then(|| Header { tensors, ..header.clone() })
 }
 
 /// What would make it better, the cheapest first. Nothing where all is well.
 pub(super) fn changes(answer: &Answer, hardware: &Hardware) -> Vec<String> {
-    let all_on_gpu = |row: &Alternative| row.gpu_layers == answer.breakdown.layers;
+    // What the model was not trained for, no other setting changes.
+    let untrained = answer.trained_ctx.is_some_and(|trained| trained < answer.wanted_ctx);
+    let for_memory = answer.sacrifices.len() > usize::from(untrained);
     let helps = |row: &&Alternative| match answer.verdict {
         Verdict::Gpu => false,
-        Verdict::CpuOnly => row.fits && !hardware.machine.gpus.is_empty() && row.gpu_layers > 0,
-        Verdict::Offload => row.fits && all_on_gpu(row),
-        Verdict::Degraded | Verdict::DoesNotFit => row.fits,
+        Verdict::CpuOnly => row.fits && row.gpu_layers > 0,
+        Verdict::Offload => row.fits && row.gpu_layers == answer.breakdown.layers,
+        // What was chosen already is no change.
+        Verdict::Degraded => for_memory && row.fits && !row.rounds_context && row.ctx >= answer.breakdown.ctx,
+        Verdict::DoesNotFit => row.fits,
     };
-    let rows = answer.alternatives.iter().skip(1).filter(|row| row.change != "without the GPU").filter(helps);
+    let rows = answer.alternatives.iter().filter(|row| !row.bare).skip(1).filter(helps);
     let mut changes: Vec<String> = rows.map(|row| format!("{}: {}", row.change, row.cost)).collect();
     if answer.verdict == Verdict::DoesNotFit {
         let short = answer.breakdown.shortfalls(&hardware.within_share());
@@ -117,11 +130,8 @@ pub(super) fn changes(answer: &Answer, hardware: &Hardware) -> Vec<String> {
             let missing = short.needed.saturating_sub(short.budget);
             format!("{} more of memory for {}", memory::gigabytes(missing), short.name)
         }));
-        if answer.setting.cpu_experts != CpuExperts::None {
-            changes.push("a model with fewer experts".to_owned());
-        }
     }
-    if answer.trained_ctx.is_some_and(|trained| trained < answer.wanted_ctx) {
+    if untrained {
         changes.push(format!("a model that was trained for {} tokens", answer.wanted_ctx));
     }
     changes

@@ -19,7 +19,7 @@ pub use use_case::UseCase;
 
 use crate::hardware::{Hardware, SHARE};
 use crate::memory::{
-    self, Breakdown, CpuExperts, GpuLayers, KvType, Machine, Setting, gigabytes, longest_context, most_gpu_layers,
+    self, Breakdown, CpuExperts, GpuLayers, KvType, Machine, Setting, longest_context, most_gpu_layers,
 };
 
 /// What is wanted.
@@ -301,11 +301,13 @@ fn closest(header: &Header, steps: &[Step], machine: &Machine, floor: u64) -> Re
     }
 }
 
+/// llama-server's own limit of the prompts that it keeps, in MiB.
+const PROMPTS_MIB: u64 = 8192;
+/// llama-server's own limit of the states that it keeps for each slot.
+pub(crate) const CHECKPOINTS: u64 = 32;
+
 /// Gives half of the memory that is left to llama-server's caches, which are worth having and grow with use.
 fn with_caches(mut answer: Answer, header: &Header, machine: &Machine) -> Answer {
-    /// llama-server's own limits.
-    const PROMPTS_MIB: u64 = 8192;
-    const CHECKPOINTS: u64 = 32;
     let used = if machine.unified { answer.breakdown.total() } else { answer.breakdown.host().total() };
     let Some(left) = machine.ram.map(|ram| ram.saturating_sub(used)) else { return answer };
     let mut setting = answer.setting.clone();
@@ -313,19 +315,11 @@ fn with_caches(mut answer: Answer, header: &Header, machine: &Machine) -> Answer
     let one = memory::breakdown(header, &setting, machine)
         .map_or(0, |with| with.bytes(memory::Part::Checkpoints) / CHECKPOINTS / setting.sequences.max(1));
     let all = one.saturating_mul(setting.sequences);
-    setting.checkpoints = (left / 4).checked_div(all).unwrap_or(0).min(CHECKPOINTS);
+    setting.checkpoints = (left / 4).checked_div(all).unwrap_or(CHECKPOINTS).min(CHECKPOINTS);
     let left = left.saturating_sub(all.saturating_mul(setting.checkpoints));
     setting.prompt_cache_mib = ((left / 2) >> 20).min(PROMPTS_MIB);
     if let Ok(breakdown) = memory::breakdown(header, &setting, machine) {
         (answer.setting, answer.breakdown) = (setting, breakdown);
     }
     answer
-}
-
-/// `1.2 of 8.0 GB`.
-fn of_budget(used: u64, budget: Option<u64>) -> String {
-    match budget {
-        Some(budget) => format!("{:.1} of {}", used as f64 / 1e9, gigabytes(budget)),
-        None => format!("{} of an unknown amount", gigabytes(used)),
-    }
 }

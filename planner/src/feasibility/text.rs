@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use super::{Answer, Verdict, of_budget};
+use super::{Answer, Verdict};
 use crate::hardware::{Hardware, SHARE};
-use crate::memory::{CpuExperts, Part, gigabytes};
+use crate::memory::{CpuExperts, Part};
 
 /// The answer beside the machine that it is about.
 pub struct Screen<'a> {
@@ -50,15 +50,15 @@ impl fmt::Display for Screen<'_> {
         let at_once = host.total().saturating_sub(caches);
         line("memory", &format!("{}, of which {SHARE} % count", of_budget(at_once, hardware.machine.ram)))?;
         for item in host.items.iter().filter(|item| ![Part::PromptCache, Part::Checkpoints].contains(&item.part)) {
-            line("", &format!("{:<18} {:>8}  {}", item.part.name(), gigabytes(item.bytes), item.why))?;
+            line("", &format!("{:<18} {:>8}  {}", item.part.name(), size(item.bytes), item.why))?;
         }
         if caches > 0 {
-            line("", &format!("{:<18} {:>8}  at most, with use", "caches", gigabytes(caches)))?;
+            line("", &format!("{:<18} {:>8}  at most, with use", "caches", size(caches)))?;
         }
         for (usage, gpu) in breakdown.gpus().iter().zip(&hardware.machine.gpus) {
             line("gpu", &format!("{}: {}", usage.name, of_budget(usage.total(), Some(gpu.memory))))?;
             for item in &usage.items {
-                line("", &format!("{:<18} {:>8}  {}", item.part.name(), gigabytes(item.bytes), item.why))?;
+                line("", &format!("{:<18} {:>8}  {}", item.part.name(), size(item.bytes), item.why))?;
             }
         }
         line("speed", speed)?;
@@ -79,8 +79,22 @@ fn table(answer: &Answer, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (fits, cost) = (if row.fits { "yes" } else { "no" }, row.cost);
         let cost = if cost.is_empty() { String::new() } else { format!(", {cost}") };
         let layers = format!("{}/{}", row.gpu_layers, answer.breakdown.layers);
-        let (ram, vram) = (gigabytes(row.ram_bytes), gigabytes(row.vram_bytes));
+        let (ram, vram) = (size(row.ram_bytes), size(row.vram_bytes));
         writeln!(f, "{:<widest$}  {:>8} {layers:>9} {ram:>9} {vram:>9}  {fits}{cost}", row.change, row.ctx)?;
     }
     writeln!(f)
+}
+
+/// `1.2 GB of 8.0 GB`.
+fn of_budget(used: u64, budget: Option<u64>) -> String {
+    let budget = budget.map_or_else(|| "an unknown amount".to_owned(), size);
+    format!("{} of {budget}", size(used))
+}
+
+/// `1.2 GB`, `45 MB`.
+fn size(bytes: u64) -> String {
+    match bytes {
+        1_000_000_000.. => format!("{:.1} GB", bytes as f64 / 1e9),
+        _ => format!("{:.0} MB", bytes as f64 / 1e6),
+    }
 }
