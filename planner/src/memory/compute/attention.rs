@@ -1,7 +1,8 @@
 //! Attention: `build_qkv`, `build_attn` and `build_attn_mha` in src/llama-graph.cpp.
 
-use super::super::graph::Id;
+use super::super::graph::{Id, Type};
 use super::super::parameters::Layer;
+use super::super::setting::KvType;
 use super::{Builder, Cache};
 
 impl Builder<'_> {
@@ -213,8 +214,9 @@ impl Builder<'_> {
         } else {
             let scores = self.graph.operation([n_kv, tokens, n_head, streams], &[q]);
             let scores = self.graph.in_place(&[scores, mask]);
-            // Values lie as keys do, and are transposed for each layer, in the type of the cache: f32 is the most.
-            let values = self.graph.operation([n_kv, kv_lora, 1, streams], &[]);
+            // Values lie as keys do, and are transposed for each layer, in the type of the cache.
+            let kind = if self.setting.kv_k == KvType::F32 { Type::F32 } else { Type::F16 };
+            let values = self.graph.typed(kind, [n_kv, kv_lora, 1, streams], &[]);
             let attended = self.graph.operation([kv_lora, tokens, n_head, streams], &[values, scores]);
             let unpacked = self.graph.operation([head_v, tokens, n_head, streams], &[attended]);
             let unpacked = self.graph.swapped(unpacked);

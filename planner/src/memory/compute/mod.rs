@@ -10,7 +10,7 @@ mod state_space;
 
 use std::collections::BTreeMap;
 
-use gguf::{Header, TensorInfo};
+use gguf::{Header, TensorInfo, Value};
 
 use super::graph::{Graph, Id, Type};
 use super::kv::Sizes;
@@ -46,21 +46,28 @@ struct Manner {
     norms_experts: bool,
     /// Chooses experts by a softmax of the chosen ones only.
     softmax_of_chosen: bool,
+    /// Adds to the residual, not the residual to the result: after mixing, after the feed-forward part. It decides whose
+    /// memory the sum takes over.
+    adds_to_residual: (bool, bool),
 }
 
 impl Manner {
     fn of(name: &str, header: &Header) -> Manner {
         let has = |key: &str| header.architecture_value(key).is_some();
+        // Granite's way to say that positions do not count.
+        let unturned = name.starts_with("granite")
+            && header.architecture_value("rope.scaling.finetuned") == Some(&Value::Bool(false));
         Manner {
             scales_embedding: name.starts_with("gemma") || has("embedding_scale"),
             scales_queries: name.starts_with("gemma") || matches!(name, "phi2" | "phi3"),
-            rotates: !matches!(name, "jamba" | "gpt2" | "bloom" | "mpt"),
+            rotates: !matches!(name, "jamba" | "gpt2" | "bloom" | "mpt") && !unturned,
             caps_scores: has("attn_logit_softcapping"),
             caps_logits: has("final_logit_softcapping"),
             keeps_last_layer: name == "gpt-oss",
             norms_experts: matches!(name, "llama" | "qwen3moe" | "phimoe" | "granitemoe" | "granitehybrid")
                 || has("expert_weights_norm"),
             softmax_of_chosen: name == "gpt-oss",
+            adds_to_residual: (name == "jamba", matches!(name, "jamba" | "phi3" | "phimoe")),
         }
     }
 }
@@ -241,7 +248,8 @@ impl<'a> Builder<'a> {
         if post {
             current = self.norm(current);
         }
-        let mixed = if both { current } else { self.graph.in_place(&[current, residual]) };
+        let (first, second) = self.manner.adds_to_residual;
+        let mixed = if both { current } else { self.sum(current, residual, first) };
         if !self.has_ffn(layer) {
             return mixed;
         }
@@ -250,7 +258,11 @@ impl<'a> Builder<'a> {
         if self.has(layer, "post_ffw_norm.weight") {
             out = self.norm(out);
         }
-        self.graph.in_place(&[out, mixed])
+        self.sum(out, mixed, second)
+    }
+
+    fn sum(&mut self, result: Id, residual: Id, residual_first: bool) -> Id {
+        self.graph.in_place(&if residual_first { [residual, result] } else { [result, residual] })
     }
 
     /// Attention and a recurrent state side by side, each on a norm of its own: Falcon H1.

@@ -56,11 +56,12 @@ impl Builder<'_> {
         let dt = self.graph.in_place(&[dt]);
         let heads = self.graph.reshape(x, [1, ssm.inner, tokens, sequences]);
         let y = self.scan(&[heads, dt, b, c]);
-        let scaled = self.graph.operation(inner, &[x]);
+        let scaled = self.graph.in_place(&[x]);
         let y = self.graph.in_place(&[y, scaled]);
         let z = self.graph.operation(inner, &[z]);
         let gated = self.graph.operation(inner, &[z, y]);
-        self.state_output(layer, gated)
+        let out = self.product(layer, "ssm_out", gated).unwrap_or(gated);
+        self.graph.reshape(out, [n_embd, self.n_tokens, 1, 1])
     }
 
     fn mamba2(&mut self, layer: usize, normed: Id) -> Id {
@@ -103,7 +104,8 @@ impl Builder<'_> {
             gated = self.graph.reshape(gated, groups);
             gated = self.norm(gated);
         }
-        self.state_output(layer, gated)
+        let flat = self.graph.reshape(gated, [ssm.inner, self.n_tokens, 1, 1]);
+        self.product(layer, "ssm_out", flat).unwrap_or(flat)
     }
 
     /// `ggml_ssm_scan`: what comes out of every token, and behind it the new states, which are copied to their place.
@@ -124,10 +126,5 @@ impl Builder<'_> {
         let shape = self.graph.ne(sources[0]);
         let heads = if shape[0] == 1 { [ssm.inner, tokens, sequences, 1] } else { shape };
         self.graph.reshape(scanned, heads)
-    }
-
-    fn state_output(&mut self, layer: usize, gated: Id) -> Id {
-        let flat = self.graph.reshape(gated, [self.model.ssm.inner, self.n_tokens, 1, 1]);
-        self.product(layer, "ssm_out", flat).unwrap_or(flat)
     }
 }
