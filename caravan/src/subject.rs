@@ -32,8 +32,9 @@ pub(crate) struct Wanted {
     /// Allow a shorter context, and none below this; of a coding assistant it is 32768
     #[arg(long, value_name = "TOKENS")]
     pub(crate) min_ctx: Option<u64>,
-    /// `auto` for this machine, or what `cargo xtask doctor --save` or `--json` has written
-    #[arg(long, default_value = "auto", value_name = "auto|FILE")]
+    /// `auto` for this machine, a profile such as `rtx-4090` or `apple-m2-max:64`, or what `cargo xtask doctor --save` or
+    /// `--json` has written
+    #[arg(long, default_value = "auto", value_name = "auto|PROFILE|FILE")]
     pub(crate) hardware: String,
 }
 
@@ -79,8 +80,21 @@ impl Wanted {
     /// # Errors
     /// The model or the description of a machine cannot be read.
     pub(crate) fn answer(&self) -> Result<Found> {
-        let subject = self.subject()?;
+        self.answer_for(hardware::find(&self.hardware)?)
+    }
+
+    /// The same for a llama.cpp that computes on the CPU.
+    ///
+    /// # Errors
+    /// As [`Wanted::answer`].
+    pub(crate) fn answer_on_cpu(&self) -> Result<Found> {
         let mut machine = hardware::find(&self.hardware)?;
+        machine.hardware = machine.hardware.without_gpus();
+        self.answer_for(machine)
+    }
+
+    fn answer_for(&self, mut machine: Machine) -> Result<Found> {
+        let subject = self.subject()?;
         let question =
             Question { header: &subject.header, use_case: self.use_case, ctx: self.ctx, min_ctx: self.min_ctx };
         let (speed, measured) = measured(&subject, &mut machine);
@@ -91,6 +105,7 @@ impl Wanted {
                 "Caravan's own builds compute on the CPU: this needs a llama.cpp that was built for the GPU".to_owned(),
             );
         }
+        answer.notes.extend(machine.notes.iter().cloned());
         if subject.described {
             answer.notes.push("the model is only described: its real file may take a little more or less".to_owned());
         }

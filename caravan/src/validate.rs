@@ -24,8 +24,8 @@ pub(crate) struct Flags {
     /// The model, in place of the one that the configuration names
     #[arg(long, value_name = "FILE")]
     model: Option<PathBuf>,
-    /// `auto` for this machine, or what `cargo xtask doctor --save` or `--json` has written
-    #[arg(long, default_value = "auto", value_name = "auto|FILE")]
+    /// `auto` for this machine, a profile such as `rtx-4090`, or what `cargo xtask doctor --save` or `--json` has written
+    #[arg(long, default_value = "auto", value_name = "auto|PROFILE|FILE")]
     hardware: String,
     /// Fail where a request has room for fewer tokens
     #[arg(long, value_name = "TOKENS")]

@@ -1,9 +1,10 @@
-//! Bounded, resumable downloads over HTTP.
+//! Bounded, resumable downloads over HTTP, and files of which parts are read where they lie ([`Remote`]).
 //!
 //! The transfer runs in a thread of its own and hands over pieces, so that Ctrl-C is seen while a server is silent.
 //! Proxies come from the environment (`HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY` ...). No credentials are ever sent.
 
 mod part;
+mod remote;
 
 use std::io::{self, Read};
 use std::path::Path;
@@ -21,6 +22,7 @@ use reqwest::header::{ACCEPT_ENCODING, CONTENT_RANGE, RANGE, RETRY_AFTER};
 use reqwest::redirect::{self, Policy};
 
 pub use part::sha256_of;
+pub use remote::{Remote, beside, file_name};
 
 use part::Part;
 
@@ -209,7 +211,7 @@ fn attempt_once(
 }
 
 /// Waits for the next piece, Ctrl-C, or the deadline.
-fn next(pieces: &Receiver<Result<Piece, Failure>>, deadline: Instant) -> Result<Piece, Failure> {
+fn next<T>(pieces: &Receiver<Result<T, Failure>>, deadline: Instant) -> Result<T, Failure> {
     loop {
         interrupt::check()?;
         if Instant::now() >= deadline {
@@ -236,11 +238,6 @@ fn transfer(
     let offset = match status {
         StatusCode::OK => 0,
         StatusCode::PARTIAL_CONTENT if starts_at(&response) == Some(resume_at) => resume_at,
-        StatusCode::NOT_FOUND | StatusCode::GONE => {
-            return Err(
-                Error::new(codes::NOT_FOUND, format!("`{url}` does not exist (HTTP {})", status.as_u16())).into()
-            );
-        }
         StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE if resume_at > 0 => {
             // What we have is no prefix of what it has: forget ours.
             send(Piece::Start { offset: 0, total: None });
@@ -249,16 +246,7 @@ fn transfer(
                 after: Some(Duration::ZERO),
             });
         }
-        _ => {
-            let why = format!("the server answered HTTP {status}").trim_end().to_owned();
-            let worth_retrying = status.is_server_error()
-                || matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT);
-            return Err(if worth_retrying {
-                Failure::Retry { why, after: retry_after(&response) }
-            } else {
-                Failure::Final(unreachable(url, &why))
-            });
-        }
+        _ => return Err(refusal(&response, url)),
     };
     let total = response.content_length().map(|rest| offset.saturating_add(rest));
     if !send(Piece::Start { offset, total }) {
@@ -271,13 +259,31 @@ fn transfer(
             Ok(n) if send(Piece::Bytes(buffer[..n].to_vec())) => {}
             Ok(_) => return Ok(()),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => {
-                let why =
-                    error.get_ref().and_then(|inner| inner.downcast_ref()).map_or_else(|| error.to_string(), reason);
-                return Err(Failure::Retry { why, after: None });
-            }
+            Err(error) => return Err(broken(&error)),
         }
     }
+}
+
+/// What an answer without a body of use means.
+fn refusal(response: &Response, url: &str) -> Failure {
+    let status = response.status();
+    if matches!(status, StatusCode::NOT_FOUND | StatusCode::GONE) {
+        return Error::new(codes::NOT_FOUND, format!("`{url}` does not exist (HTTP {})", status.as_u16())).into();
+    }
+    let why = format!("the server answered HTTP {status}").trim_end().to_owned();
+    let worth_retrying =
+        status.is_server_error() || matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT);
+    if worth_retrying {
+        Failure::Retry { why, after: retry_after(response) }
+    } else {
+        Failure::Final(unreachable(url, &why))
+    }
+}
+
+/// A body that ended where it should not.
+fn broken(error: &io::Error) -> Failure {
+    let why = error.get_ref().and_then(|inner| inner.downcast_ref()).map_or_else(|| error.to_string(), reason);
+    Failure::Retry { why, after: None }
 }
 
 /// Where a partial answer starts: `bytes 5-9/10` starts at 5.

@@ -1,23 +1,27 @@
 //! Generated models and our reader, compared with the reference: the Python `gguf` package of llama.cpp's authors.
 
-use std::env;
+#[path = "common/file.rs"]
+mod file;
+
 use std::path::Path;
 use std::process::Command;
+use std::{env, fs};
 
+use file::{File, every_tensor, every_value, parts};
 use gguf::model::{Quant, Shape, plan, write_file};
-use gguf::{Array, Header, TensorType, Value};
+use gguf::{Array, Arrays, ByteOrder, Header, ModelFile, ModelFiles, TensorInfo, TensorType, Value};
 use serde_json::{Map, Value as Json, json};
 
 /// Names a Python interpreter with the packages of `requirements.txt`.
 const PYTHON: &str = "CARAVAN_TEST_PYTHON";
 
-/// What the reference reads from a model.
-fn reference(model: &Path) -> Json {
+/// What the reference reads from a model: `header`, or `all`, which includes what the weights are like.
+fn reference(model: &Path, what: &str) -> Json {
     let Some(python) = env::var_os(PYTHON) else {
         panic!("`{PYTHON}` is not set: run the tests with `cargo xtask test`, which installs the Python packages");
     };
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reference.py");
-    let output = Command::new(&python).arg(script).arg(model).output().unwrap_or_else(|error| {
+    let output = Command::new(&python).arg(script).arg(model).arg(what).output().unwrap_or_else(|error| {
         panic!("`{}`, named by `{PYTHON}`, does not run: {error}", python.display());
     });
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -33,6 +37,7 @@ fn described(value: &Value) -> Json {
                     Value::$ident(value) => json!({ "types": [$name], "value": value }),
                     Value::Array(Array::$ident(items)) => json!({ "types": ["ARRAY", $name], "value": items }),
                 )*
+                Value::Array(Array::Skipped(_)) => panic!("all arrays are kept"),
             }
         };
     }
@@ -46,24 +51,32 @@ fn both(quant: Quant) -> (Header, Json) {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let path = directory.path().join("model.gguf");
     write_file(&plan(Shape::Tiny, quant, 9), &path, |_| Ok(())).expect("a tiny model fits");
-    (Header::open(&path).expect("it was just written"), reference(&path))
+    (Header::open(&path).expect("it was just written"), reference(&path, "all"))
+}
+
+fn same_metadata(ours: &[(String, Value)], theirs: &Json) {
+    let ours: Map<String, Json> = ours.iter().map(|(key, value)| (key.clone(), described(value))).collect();
+    assert_eq!(Json::Object(ours), theirs["metadata"]);
+}
+
+fn same_tensor(ours: &TensorInfo, data_offset: u64, theirs: &Json) {
+    let name = &ours.name;
+    assert_eq!(theirs["name"], json!(name));
+    assert_eq!(theirs["dims"], json!(ours.dims), "{name}");
+    assert_eq!(theirs["type"], json!(ours.tensor_type.name().to_uppercase()), "{name}");
+    assert_eq!(theirs["bytes"], json!(ours.bytes), "{name}");
+    assert_eq!(theirs["file_offset"], json!(data_offset + ours.offset), "{name}");
 }
 
 fn agree(quant: Quant) {
     let (ours, theirs) = both(quant);
-    let metadata: Map<String, Json> =
-        ours.metadata.0.iter().map(|(key, value)| (key.clone(), described(value))).collect();
-    assert_eq!(Json::Object(metadata), theirs["metadata"], "{quant}");
+    same_metadata(&ours.metadata.0, &theirs);
 
     let tensors = theirs["tensors"].as_array().expect("a list");
     assert_eq!(tensors.len(), ours.tensors.len());
     for (ours_of_it, theirs_of_it) in ours.tensors.iter().zip(tensors) {
         let name = &ours_of_it.name;
-        assert_eq!(theirs_of_it["name"], json!(name));
-        assert_eq!(theirs_of_it["dims"], json!(ours_of_it.dims), "{name}");
-        assert_eq!(theirs_of_it["type"], json!(ours_of_it.tensor_type.name().to_uppercase()), "{name}");
-        assert_eq!(theirs_of_it["bytes"], json!(ours_of_it.bytes), "{name}");
-        assert_eq!(theirs_of_it["file_offset"], json!(ours.data_offset + ours_of_it.offset), "{name}");
+        same_tensor(ours_of_it, ours.data_offset, theirs_of_it);
         assert_eq!(theirs_of_it["finite"], json!(true), "{name}");
 
         // The output has rows of 256 weights for 96 of 288 tokens, and zeros for the others.
@@ -105,6 +118,60 @@ fn q6_k_agrees() {
 #[test]
 fn f16_agrees() {
     agree(Quant::F16);
+}
+
+/// Compares the header of one file of a model.
+fn same_file(model: &ModelFiles, file: &ModelFile, theirs: &Json) {
+    let tensors = theirs["tensors"].as_array().expect("a list");
+    assert_eq!(tensors.len(), file.tensors.len());
+    for (ours, theirs) in model.header.tensors[file.tensors.clone()].iter().zip(tensors) {
+        same_tensor(ours, file.data_offset, theirs);
+    }
+    let order = if model.byte_order == ByteOrder::Big { "BIG" } else { "LITTLE" };
+    assert_eq!(theirs["byte_order"], json!(order));
+}
+
+#[test]
+fn every_type_agrees_in_both_versions_and_byte_orders() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path().join("model.gguf");
+    for order in [ByteOrder::Little, ByteOrder::Big] {
+        for version in [2, 3] {
+            let mut file = every_tensor(every_value(File::new(version, order)));
+            // Of these two the package has no size, and another one: see below.
+            file.tensors.retain(|(_, _, tensor_type)| ![TensorType::Q2_0, TensorType::Q8_1].contains(tensor_type));
+            // It has no empty arrays.
+            file.keys.retain(|(_, value)| !matches!(value, Value::Array(items) if items.is_empty()));
+            fs::write(&path, file.bytes()).expect("it can be written");
+            let ours = ModelFiles::open(&path, Arrays::ALL).expect("it was just written");
+            let theirs = reference(&path, "header");
+            assert_eq!(theirs["version"], json!(version));
+            assert_eq!(ours.header.version, version);
+            same_metadata(&ours.header.metadata.0, &theirs);
+            same_file(&ours, &ours.files[0], &theirs);
+        }
+    }
+}
+
+#[test]
+fn every_part_of_a_model_agrees() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    for order in [ByteOrder::Little, ByteOrder::Big] {
+        let mut files = parts(order);
+        for (name, file) in &mut files {
+            file.keys.retain(|(_, value)| !matches!(value, Value::Array(items) if items.is_empty()));
+            fs::write(directory.path().join(name), file.bytes()).expect("it can be written");
+        }
+        let ours = ModelFiles::open(&directory.path().join(&files[1].0), Arrays::ALL).expect("all parts are there");
+        assert_eq!(ours.files.len(), 3);
+        for file in &ours.files {
+            same_file(&ours, file, &reference(&directory.path().join(&file.name), "header"));
+        }
+        let theirs = reference(&directory.path().join(&files[0].0), "header");
+        // What is not joined: ours without what makes it a part.
+        let split = &files[0].1.keys[files[0].1.keys.len() - 3..];
+        same_metadata(&[ours.header.metadata.0.as_slice(), split].concat(), &theirs);
+    }
 }
 
 /// Our table of types, against theirs.

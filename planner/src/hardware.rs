@@ -7,10 +7,14 @@ use host::{Gpu as HostGpu, Host};
 use serde::{Deserialize, Serialize};
 
 use crate::memory::{Gpu, Machine, Repacks};
+use crate::profiles::{self, Found, How, Kind};
 
 /// How much of the memory a configuration may take, in percent: what is left is for what nobody accounts for, and for a
 /// machine that is a little busier than when it was looked at.
 pub const SHARE: u64 = 90;
+
+/// Main memory of a machine of which nothing is known, in bytes.
+const LEAST_RAM: u64 = 8 << 30;
 
 /// Threads of both phases, and why so many.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -108,6 +112,61 @@ impl Hardware {
                 repacks: repacks(host),
             },
         })
+    }
+
+    /// A machine by its name in the catalogue, as `find` has found it; `ram` is the main memory beside a card, in bytes,
+    /// which no catalogue knows. Nothing is known of its load.
+    pub fn of_profile(found: &Found, ram: Option<u64>) -> Hardware {
+        let profile = &found.profile;
+        let usable = found.memory.map(|memory| profile.usable_bytes(memory));
+        let gpu = |memory: u64| match profile.vendor {
+            profiles::Vendor::Nvidia => Gpu::cuda(&*profile.title, memory),
+            vendor => {
+                let unpacks_kv = vendor == profiles::Vendor::Amd;
+                Gpu { name: profile.title.clone(), memory, driver: 0, unpacks_kv }
+            }
+        };
+        let has_gpu = profile.kind != Kind::Cpu;
+        let gpus: Vec<Gpu> = match usable.filter(|_| has_gpu) {
+            Some(memory) => (0..profile.devices).map(|_| gpu(memory)).collect(),
+            None => Vec::new(),
+        };
+        let ram = match (profile.unified, &found.how) {
+            (true, _) => usable,
+            // A machine that nobody knows is given the least that a machine has.
+            (false, How::Unknown(_)) => ram.or(Some(profile.usable_bytes(LEAST_RAM))),
+            (false, _) => ram,
+        };
+        let cores = profile.cores.map(|cores| {
+            let (fast, all) = (cores.performance as usize, (cores.performance + cores.efficiency) as usize);
+            // The fast ones: the rule of the heuristic for machines with slow ones too, whatever their number.
+            (all.max(1), if cores.efficiency > 0 { fast } else { all }.max(1))
+        });
+        let why = "the fast cores of the profile".to_owned();
+        Hardware {
+            name: profile.title.clone(),
+            source: format!("profile `{}`", profile.name),
+            cpu_budget: cores.map(|(all, _)| all),
+            threads: cores.map(|(_, fast)| Threads { generation: fast, prompt: fast, why }),
+            thermal: match profile.thermal {
+                profiles::Thermal::Passive | profiles::Thermal::Laptop => Thermal::Mobile,
+                profiles::Thermal::Active => Thermal::Desktop,
+                profiles::Thermal::Server => Thermal::Server,
+            },
+            machine: Machine {
+                ram,
+                unified: profile.unified && !gpus.is_empty(),
+                gpus,
+                repacks: match profile.isa.as_deref().unwrap_or_default() {
+                    isa if isa.starts_with("x86-64-v4") => Repacks::Avx512,
+                    isa if isa.starts_with("x86-64-v3") => Repacks::Avx2,
+                    isa if isa.starts_with("armv8.2") || isa.starts_with("armv8.4") || isa.starts_with("armv9") => {
+                        Repacks::Neon
+                    }
+                    _ => Repacks::Nothing,
+                },
+            },
+        }
     }
 
     /// The same without its GPUs: what a llama.cpp that computes on the CPU sees.

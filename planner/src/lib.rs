@@ -4,7 +4,7 @@
 //! - [`class`] says which measurements a model shares with others: [`build_info::ModelClass`].
 //! - [`memory`] adds up what running it takes, device by device, and refuses what does not fit.
 //! - [`feasibility`] answers whether a model can be run as it is wanted, on [`hardware`]; [`described`] models do for
-//!   those that are not there.
+//!   those that are not there, and [`profiles`] for machines.
 //! - [`configuration`] writes and reads settings in the formats that llama.cpp's users have, and checks them.
 //! - [`run`] is one text or conversation, with everything decided.
 #![forbid(unsafe_code)]
@@ -15,4 +15,5 @@ pub mod described;
 pub mod feasibility;
 pub mod hardware;
 pub mod memory;
+pub mod profiles;
 pub mod run;

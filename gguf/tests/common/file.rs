@@ -36,6 +36,13 @@ impl File {
 
     /// The whole file; the weights are zeros.
     pub(crate) fn bytes(&self) -> Vec<u8> {
+        let (mut bytes, size) = self.header();
+        bytes.resize(size as usize, 0);
+        bytes
+    }
+
+    /// All but the weights, and the size of the whole file.
+    pub(crate) fn header(&self) -> (Vec<u8>, u64) {
         let mut out = Out { bytes: b"GGUF".to_vec(), order: self.order };
         out.u32(self.version);
         out.u64(self.tensors.len() as u64);
@@ -56,10 +63,10 @@ impl File {
             offset += bytes.next_multiple_of(32);
         }
         if !self.tensors.is_empty() {
-            let data = out.bytes.len().next_multiple_of(32);
-            out.bytes.resize(data + offset as usize, 0);
+            out.bytes.resize(out.bytes.len().next_multiple_of(32), 0);
         }
-        out.bytes
+        let size = out.bytes.len() as u64 + offset;
+        (out.bytes, size)
     }
 }
 

@@ -46,6 +46,7 @@ fn generated() -> Result<Vec<(&'static str, String)>> {
     Ok(vec![
         ("docs/build_info.schema.json", build_info::schema::build_info()),
         ("docs/origin.schema.json", build_info::schema::origin()),
+        ("docs/profiles.schema.json", planner::profiles::schema()),
         ("docs/tuning.schema.json", build_info::schema::tuning()),
         ("docs/errors.md", errors()),
         ("docs/environment.md", environment()),

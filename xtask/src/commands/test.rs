@@ -3,6 +3,7 @@
 //! What a test needs is installed here: Python packages into a virtual environment of our own, llama.cpp into a store of
 //! our own, and by root a few programs of the system. Quick checks come first.
 
+mod fuzz;
 mod packages;
 mod sanitizer;
 
@@ -22,7 +23,7 @@ use crate::{bindings, ui, workspace};
 #[derive(Debug, Args)]
 pub(crate) struct Flags {
     /// Also what takes too long for every commit: the whole portable build again, compared file by file; `llama` with a
-    /// llama.cpp that checks every access to memory
+    /// llama.cpp that checks every access to memory; ten million inputs for the reader of models
     #[arg(long)]
     full: bool,
     /// Say what would be run and stop
@@ -56,6 +57,7 @@ const STEPS: &[Step] = &[
     },
     Step { name: "generated files", run: |_| xtask("generated files", &["codegen", "--check"], &[]) },
     Step { name: "system packages", run: |_| packages::install() },
+    Step { name: "fuzzing", run: fuzz::run },
     Step { name: "python packages", run: |setting| install_python_packages(&setting.python) },
     Step { name: "portable llama.cpp", run: install_portable },
     Step { name: "native llama.cpp", run: install_native },
