@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use diagnostic::Result;
 
-use crate::{doctor, plan, run, serve, validate};
+use crate::{doctor, plan, run, serve, validate, watch};
 
 /// Serves models with llama.cpp, tuned to this machine.
 #[derive(Debug, Parser)]
@@ -23,6 +23,7 @@ pub(crate) enum Command {
     Doctor(doctor::Flags),
     Plan(plan::Flags),
     Validate(validate::Flags),
+    Watch(watch::Flags),
 }
 
 impl Command {
@@ -33,6 +34,7 @@ impl Command {
             Command::Doctor(flags) => flags.run(),
             Command::Plan(flags) => flags.run(),
             Command::Validate(flags) => flags.run(),
+            Command::Watch(flags) => flags.run(),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::Args;
-use diagnostic::{Error, Result, codes};
+use diagnostic::{Error, Result};
 use planner::feasibility::{Screen, Verdict};
 use planner::memory::Part;
 use serde_json::json;
@@ -45,28 +45,13 @@ pub(crate) fn screen(found: &Found) -> String {
 /// Refuses what does not fit, and what is degraded when nobody agrees: with the flag, or on a terminal.
 ///
 /// # Errors
-/// [`codes::MODEL_TOO_LARGE`], [`codes::DEGRADED`].
+/// [`codes::MODEL_TOO_LARGE`](diagnostic::codes::MODEL_TOO_LARGE), [`codes::DEGRADED`](diagnostic::codes::DEGRADED).
 pub(crate) fn accept(found: &Found, accepted: bool) -> Result<()> {
-    let answer = &found.answer;
-    match answer.verdict {
-        Verdict::DoesNotFit => {
-            let short: Vec<String> = answer
-                .breakdown
-                .shortfalls(&found.machine.hardware.within_share())
-                .iter()
-                .map(ToString::to_string)
-                .collect();
-            let message = format!("model `{}` does not fit: {}", found.subject.path, short.join(", "));
-            let error = Error::new(codes::MODEL_TOO_LARGE, message);
-            Err(answer.changes.iter().fold(error, |error, change| error.hint(format!("it would fit with {change}"))))
-        }
-        Verdict::Degraded if accepted || agreed(&answer.sacrifices)? => Ok(()),
-        Verdict::Degraded => {
-            let message =
-                format!("model `{}` fits only degraded: {}", found.subject.path, answer.sacrifices.join("; "));
-            Err(Error::new(codes::DEGRADED, message).hint("`--accept-degraded` takes it as it is"))
-        }
-        Verdict::CpuOnly | Verdict::Offload | Verdict::Gpu => Ok(()),
+    let Some(refusal) = found.answer.refusal(&found.subject.path, &found.machine.hardware) else { return Ok(()) };
+    match found.answer.verdict {
+        Verdict::Degraded if accepted || agreed(&found.answer.sacrifices)? => Ok(()),
+        Verdict::Degraded => Err(refusal.hint("`--accept-degraded` takes it as it is")),
+        _ => Err(refusal),
     }
 }
 

@@ -9,6 +9,7 @@
 //! | `hardware`, `subject` | the machine and the model that are asked about, and what was measured there |
 //! | `doctor` | `caravan doctor`: whether a model fits, and what to change |
 //! | `plan`, `validate` | configurations: written, and checked |
+//! | `watch`, `health` | memory while a server runs |
 //! | `serve` | `caravan serve`: plan, then supervise |
 //! | `run` | `caravan run`: plan, then become `caravan-run` |
 //! | `setting` | a decision with its reason |
@@ -19,6 +20,7 @@ mod cli;
 mod doctor;
 mod environment;
 mod hardware;
+mod health;
 mod installed;
 mod memory;
 mod plan;
@@ -29,6 +31,7 @@ mod subject;
 mod threads;
 mod ui;
 mod validate;
+mod watch;
 
 use std::process::ExitCode;
 

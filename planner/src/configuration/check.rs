@@ -204,6 +204,9 @@ impl Check<'_> {
                 self.error("value", format!("`--{name} {value}` is no sensible number"), "leave it out");
             }
         }
+        if setting.ctx > 1 << 32 {
+            self.error("value", format!("`--ctx-size {}` is no sensible number", setting.ctx), "");
+        }
         if setting.ubatch > setting.batch {
             let message = format!(
                 "`--ubatch-size {}` is more than `--batch-size {}`, and is cut to it",
@@ -262,6 +265,10 @@ impl Check<'_> {
     }
 
     fn memory(&mut self, setting: &Setting, header: &Header) {
+        if self.findings.iter().any(|finding| finding.id == "value") {
+            // Nobody knows what was meant.
+            return;
+        }
         let machine = &self.hardware.machine;
         let breakdown = match memory::breakdown(header, setting, machine) {
             Ok(breakdown) => breakdown,

@@ -311,6 +311,15 @@ impl Configuration {
     }
 }
 
+/// A configuration as arguments of llama-server, but for the model.
+pub fn arguments(configuration: &Configuration) -> Vec<String> {
+    let words = configuration.settings.iter().flat_map(|setting| {
+        let (name, value) = command_line::argument(setting);
+        [Some(name), value.map(str::to_owned)]
+    });
+    words.flatten().collect()
+}
+
 /// Refuses characters that would end a line, in formats without quotes.
 fn one_line(text: &str) -> Result<&str> {
     if text.chars().any(char::is_control) {

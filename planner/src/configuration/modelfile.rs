@@ -38,6 +38,9 @@ pub(super) fn write(configuration: &Configuration) -> Result<String> {
     text.push_str(&format!("FROM {}\n", one_line(model)?));
     for setting in &configuration.settings {
         match parameter(setting) {
+            Some(name) if setting.value().is_empty() || setting.value().trim() != setting.value() => {
+                return Err(invalid(format!("`{name}` has a value that cannot be said in a Modelfile")));
+            }
             Some(name) => text.push_str(&format!("PARAMETER {name} {}\n", one_line(setting.value())?)),
             None => {
                 let (name, value) = argument(setting);

@@ -6,6 +6,7 @@
 //! tenth of the memory that is otherwise left free. What is given up is said. Nothing below the floor is ever tried.
 
 mod alternatives;
+mod refusal;
 mod text;
 mod use_case;
 
