@@ -22,6 +22,7 @@ mod password;
 mod performance;
 mod portable;
 mod proof;
+mod requirement;
 mod runtime;
 mod smoke;
 mod source;
