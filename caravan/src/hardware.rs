@@ -23,8 +23,6 @@ pub(crate) struct Machine {
     pub(crate) hardware: Hardware,
     /// `None` for another machine: nothing was measured there.
     pub(crate) here: Option<Host>,
-    /// Of a profile: its peak memory bandwidth in GB/s.
-    pub(crate) bandwidth: Option<f64>,
     /// What a person should know of what was assumed.
     pub(crate) notes: Vec<String>,
 }
@@ -39,7 +37,6 @@ pub(crate) fn find(name: &str) -> Result<Machine> {
         return Ok(Machine {
             hardware: Hardware::of_host(&host, "this machine")?,
             here: Some(host),
-            bandwidth: None,
             notes: Vec::new(),
         });
     }
@@ -67,17 +64,12 @@ pub(crate) fn find(name: &str) -> Result<Machine> {
             notes.push(format!("the profile does not know the main memory beside it: {assumed} were assumed"));
         }
         let hardware = Hardware::of_profile(&found, Some(ASSUMED_RAM / 10 * 9));
-        return Ok(Machine { hardware, here: None, bandwidth: Some(found.profile.bandwidth_gbs), notes });
+        return Ok(Machine { hardware, here: None, notes });
     }
     let path = if path.is_dir() { path.join(SAVED) } else { path.to_owned() };
     let text = read(&path)?;
     let described = host_of(&text).map_err(|error| error.context(format_args!("`{}`", path.display())))?;
-    Ok(Machine {
-        hardware: Hardware::of_host(&described, &path.display().to_string())?,
-        here: None,
-        bandwidth: None,
-        notes: Vec::new(),
-    })
+    Ok(Machine { hardware: Hardware::of_host(&described, &path.display().to_string())?, here: None, notes: Vec::new() })
 }
 
 /// From what `doctor --json` prints, or what `doctor --save` writes.
