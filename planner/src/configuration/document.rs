@@ -67,7 +67,13 @@ pub(super) fn read_json(text: &str) -> Result<Configuration> {
     from_tree(tree)
 }
 
+/// More brackets than any configuration has: the parser takes time that grows with the square of their depth.
+const MOST_BRACKETS: usize = 128;
+
 pub(super) fn read_yaml(text: &str) -> Result<Configuration> {
+    if text.matches(['[', '{']).count() > MOST_BRACKETS || text.contains(": &") {
+        return Err(invalid("it holds anchors, or more brackets than a configuration has"));
+    }
     let tree: Json = yaml_serde::from_str(text).map_err(|error| invalid(format!("it is not YAML: {error}")))?;
     from_tree(tree)
 }

@@ -1,5 +1,7 @@
 //! What is answered, written, read and found wrong, on machines that are not here.
 
+#![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
+
 mod check;
 mod feasibility;
 mod formats;
