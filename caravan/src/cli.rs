@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use diagnostic::Result;
 
-use crate::{run, serve};
+use crate::{doctor, plan, run, serve, validate, watch};
 
 /// Serves models with llama.cpp, tuned to this machine.
 #[derive(Debug, Parser)]
@@ -19,6 +19,11 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     Serve(serve::Flags),
     Run(run::Flags),
+    #[command(visible_alias = "check-requirements")]
+    Doctor(doctor::Flags),
+    Plan(plan::Flags),
+    Validate(validate::Flags),
+    Watch(watch::Flags),
 }
 
 impl Command {
@@ -26,6 +31,10 @@ impl Command {
         match self {
             Command::Serve(flags) => flags.run(),
             Command::Run(flags) => flags.run(),
+            Command::Doctor(flags) => flags.run(),
+            Command::Plan(flags) => flags.run(),
+            Command::Validate(flags) => flags.run(),
+            Command::Watch(flags) => flags.run(),
         }
     }
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use build_info::{BuildInfo, BuildKind};
 use diagnostic::{Error, Result, codes};
+use gguf::Header;
 use host::{Cpu, Host};
 use planner::class;
 use store::{Build, Measured};
@@ -71,7 +72,12 @@ pub(crate) fn runs_on(info: &BuildInfo, cpu: &Cpu) -> Result<()> {
 
 /// What was measured, if it is known and can be read: damaged measurements cost speed, and should not cost the service.
 pub(crate) fn measured(build: &Build, host: &Host, model: &Model, variables: &Variables) -> Option<Measured> {
-    let class = class::of(&model.header).ok()?;
+    measured_of(build, host, &model.header, variables)
+}
+
+/// The same, for a model of which only the header is known.
+pub(crate) fn measured_of(build: &Build, host: &Host, header: &Header, variables: &Variables) -> Option<Measured> {
+    let class = class::of(header).ok()?;
     let fingerprint = host.fingerprint().parse().expect("a host's fingerprint has the form that build_info asks for");
     build.measured(&fingerprint, &class, home(variables)).unwrap_or_else(|error| {
         ui::note(format!("what was measured is not used: {error}"));

@@ -6,6 +6,10 @@
 //! | `cli` | one row per command |
 //! | `environment` | variables, and the directory that Kubernetes mounts in their place |
 //! | `threads`, `memory` | how many threads, how long a context |
+//! | `hardware`, `subject` | the machine and the model that are asked about, and what was measured there |
+//! | `doctor` | `caravan doctor`: whether a model fits, and what to change |
+//! | `plan`, `validate` | configurations: written, and checked |
+//! | `watch`, `health` | memory while a server runs |
 //! | `serve` | `caravan serve`: plan, then supervise |
 //! | `run` | `caravan run`: plan, then become `caravan-run` |
 //! | `setting` | a decision with its reason |
@@ -13,14 +17,21 @@
 #![forbid(unsafe_code)]
 
 mod cli;
+mod doctor;
 mod environment;
+mod hardware;
+mod health;
 mod installed;
 mod memory;
+mod plan;
 mod run;
 mod serve;
 mod setting;
+mod subject;
 mod threads;
 mod ui;
+mod validate;
+mod watch;
 
 use std::process::ExitCode;
 

@@ -68,5 +68,10 @@ codes! {
     BASE_UNAVAILABLE = 85 "image::base_unavailable" "a package that images stand on cannot be fetched, or is not the pinned one";
     K8S_RENDER = 90 "k8s::render_failed" "kustomize could not render an overlay, or what it rendered cannot be read";
     K8S_UNFIT = 91 "k8s::unfit" "a rendered manifest breaks the Kubernetes API's schema or a rule of ours";
+    DEGRADED = 95 "model::degraded" "a model can be run only when something is given up that was wanted, and nobody has agreed to that";
+    CONFIGURATION_INVALID = 96 "configuration::invalid" "a configuration is not of any format that is known, damaged, too large, or cannot be said in the format that was asked for";
+    CONFIGURATION_UNFIT = 97 "configuration::unfit" "a configuration does not run on this machine, or not well";
+    HARDWARE_UNKNOWN = 98 "hardware::unknown" "a machine is neither a profile nor a file that describes one";
+    MEMORY_LOW = 99 "watch::memory_low" "a server takes more of the memory than is good for it";
     INTERRUPTED = 130 "interrupted" "stopped by Ctrl-C or SIGTERM; nothing was left half-written";
 }

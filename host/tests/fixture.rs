@@ -104,3 +104,12 @@ fn cpus_in_a_row_are_one_line() {
     assert!(text.contains("sys/devices/system/cpu/cpu{0-63}/topology/thread_siblings_list = {n}\n"), "{text}");
     assert!(text.lines().count() < 200, "{}", text.lines().count());
 }
+
+#[test]
+fn a_text_is_read_as_the_machine_that_it_describes() {
+    for entry in fs::read_dir(support::fixtures()).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        let read = fixture::host(&support::description(&name)).unwrap();
+        assert_eq!(read, probed(support::machine(&name).path()), "{name}");
+    }
+}

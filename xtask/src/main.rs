@@ -26,6 +26,7 @@ mod portable;
 mod proof;
 mod publish;
 mod python;
+mod requirement;
 mod runtime;
 mod smoke;
 mod source;

@@ -2,11 +2,13 @@
 //!
 //! | module | job |
 //! |---|---|
+//! | `auto` | `--auto`: what doctor, plan and validate say |
 //! | `given` | what a person has said to llama-server himself |
 //! | `plan` | all of it as one plan, with reasons |
 //! | `live` | what changes while the server runs |
 //! | `supervise` | runs it: signals, draining, its end |
 
+mod auto;
 mod given;
 mod live;
 mod plan;
@@ -20,8 +22,10 @@ use std::time::Duration;
 use clap::Args;
 use diagnostic::{Error, Result, codes};
 use host::Host;
+use planner::feasibility::UseCase;
 
 use crate::memory::Model;
+use crate::subject::Wanted;
 use crate::{environment, installed, ui};
 use plan::{Asked, Inputs};
 
@@ -53,6 +57,18 @@ pub(crate) struct Flags {
     /// Seconds that running requests have after SIGTERM
     #[arg(long, default_value_t = 25, value_name = "SECONDS")]
     grace: u64,
+    /// Answer as `doctor`, set what `plan` says, check it as `validate`, then start
+    #[arg(long, requires = "model")]
+    auto: bool,
+    /// With `--auto`: what it is for, as for `plan`
+    #[arg(long, default_value = "general", value_name = "USE", requires = "auto")]
+    use_case: UseCase,
+    /// With `--auto`: allow a shorter context, and none below this
+    #[arg(long, value_name = "TOKENS", requires = "auto")]
+    min_ctx: Option<u64>,
+    /// With `--auto`: take what fits only when something is given up
+    #[arg(long, requires = "auto")]
+    accept_degraded: bool,
     /// Start also what does not fit this machine
     #[arg(long)]
     force: bool,
@@ -112,7 +128,12 @@ impl Flags {
             Some(model) => installed::measured(&build, &host, model, &variables),
             None => None,
         };
+        let auto = match self.auto {
+            true => auto::decide(&self.wanted(), self.accept_degraded)?,
+            false => auto::Decided::default(),
+        };
         Ok(Inputs {
+            auto,
             build: build.dir,
             info: build.info,
             host,
@@ -128,6 +149,18 @@ impl Flags {
             },
             arguments: self.arguments.clone(),
         })
+    }
+
+    /// What `doctor` and `plan` are asked.
+    fn wanted(&self) -> Wanted {
+        Wanted {
+            model: self.model.clone(),
+            model_size: None,
+            use_case: self.use_case,
+            ctx: self.ctx,
+            min_ctx: self.min_ctx,
+            hardware: "auto".to_owned(),
+        }
     }
 
     /// The model: from `--model`, or from where llama-server would take it.

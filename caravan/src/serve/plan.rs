@@ -12,6 +12,7 @@ use planner::memory as fit;
 use serde::Serialize;
 use store::Measured;
 
+use super::auto::Decided;
 use super::given::{self, By};
 use crate::environment::Variables;
 use crate::installed;
@@ -36,6 +37,8 @@ const TWINS: &[(&str, &str)] = &[
 /// Everything that the plan is made from.
 #[derive(Debug)]
 pub(super) struct Inputs {
+    /// What `--auto` has decided.
+    pub(super) auto: Decided,
     /// Where the build lies.
     pub(super) build: PathBuf,
     pub(super) info: BuildInfo,
@@ -100,7 +103,7 @@ pub(super) fn plan(inputs: &Inputs) -> Result<Plan> {
         settings: Vec::new(),
         environment: Vec::new(),
         arguments: inputs.arguments.clone(),
-        notes: Vec::new(),
+        notes: inputs.auto.notes.clone(),
         threads: None,
         cpu_budget: inputs.host.budget.cpus,
         weights_bytes: None,
@@ -120,6 +123,9 @@ pub(super) fn plan(inputs: &Inputs) -> Result<Plan> {
     ];
     if fixed == [true, true] && inputs.asked.threads.is_none() {
         set.plan.threads = Some((choice.generation, choice.prompt));
+    }
+    for Setting { name, value, source } in &inputs.auto.settings {
+        set.setting(name, value.clone(), source);
     }
     memory(inputs, &mut set)?;
     tuned(inputs.measured.as_ref(), &mut set);
@@ -143,12 +149,15 @@ struct Set<'a> {
 }
 
 impl Set<'_> {
-    /// Sets a flag, unless a person has set it; says whether it did.
+    /// Sets a flag, unless a person has set it, or it is set already; says whether it did.
     fn flag(&mut self, name: &str, value: impl fmt::Display, source: &str) -> bool {
         self.setting(name, Some(value.to_string()), source)
     }
 
     fn setting(&mut self, name: &str, value: Option<String>, source: &str) -> bool {
+        if self.plan.settings.iter().any(|setting| setting.name == name) {
+            return false;
+        }
         if let Some(given) = given::find(name, &self.plan.arguments, self.variables) {
             // Arguments show as they are; a variable would not show at all.
             if let By::Variable(variable) = given.by {
@@ -178,7 +187,10 @@ fn memory(inputs: &Inputs, set: &mut Set<'_>) -> Result<()> {
     let given = given.and_then(|given| given.value?.parse().ok());
     // Zero is llama-server's word for what the model was trained for.
     let trained = model.header.context_length()?;
-    let asked = given.or(inputs.asked.ctx).map(|tokens| if tokens == 0 { trained.unwrap_or(0) } else { tokens });
+    let auto = inputs.auto.settings.iter().find(|setting| setting.name == "--ctx-size");
+    let auto = auto.and_then(|setting| setting.value.as_ref()?.parse().ok());
+    let asked =
+        given.or(auto).or(inputs.asked.ctx).map(|tokens| if tokens == 0 { trained.unwrap_or(0) } else { tokens });
     let share = memory::share(model, available, asked, &running(inputs))?;
     match (inputs.asked.ctx, &share.ctx) {
         (Some(tokens), _) => drop(set.flag("--ctx-size", tokens, "`--ctx`")),
@@ -200,6 +212,9 @@ fn running(inputs: &Inputs) -> fit::Setting {
     for (name, value) in inputs.measured.iter().flat_map(|measured| measured.tuning.options()) {
         // A value that llama-server would not take is its business.
         let _ = setting.option(&format!("--{name}"), &value);
+    }
+    for Setting { name, value, .. } in &inputs.auto.settings {
+        let _ = setting.option(name, value.as_deref().unwrap_or_default());
     }
     for (variable, name) in fit::VARIABLES {
         let value = inputs.variables.get(variable).filter(|value| !value.is_empty());

@@ -15,10 +15,14 @@ use signal_hook::iterator::Signals;
 
 use super::live::{Change, Threads};
 use super::plan::Plan;
+use crate::health::{self, Gpus};
 use crate::ui;
 
 /// How often we look whether thread counts have changed.
 const LOOK: Duration = Duration::from_secs(2);
+/// How often memory is looked at, and how often it is said when all is well.
+const MEMORY: Duration = Duration::from_secs(15);
+const MEMORY_SAID: Duration = Duration::from_secs(600);
 /// How long the server has to end once it was told to end at once.
 const LAST: Duration = Duration::from_secs(3);
 /// Has llama-server take commands on its standard input (our patch); the end of it means that we are gone.
@@ -35,7 +39,7 @@ pub(super) fn run(plan: &Plan, live: Option<Threads>, grace: Duration) -> Result
     let signals = listen()?;
     let kills = out_of_memory_kills();
     let child = start(plan)?;
-    let mut server = Server { child, live, grace, ending: Ending::Not, looked: Instant::now() };
+    let mut server = Server { child, live, grace, ending: Ending::Not, looked: Instant::now(), memory: Memory::new() };
     let status = server.wait(&signals);
     explain(status, server.ending, kills);
     Ok(exit_code(status))
@@ -90,6 +94,41 @@ struct Server {
     grace: Duration,
     ending: Ending,
     looked: Instant,
+    memory: Memory,
+}
+
+/// What was said of memory.
+struct Memory {
+    looked: Instant,
+    said: Option<Instant>,
+    /// Whether it was about to run out when it was last looked at.
+    low: bool,
+}
+
+impl Memory {
+    fn new() -> Memory {
+        Memory { looked: Instant::now(), said: None, low: false }
+    }
+
+    /// Says how much is taken: now and then, and once when it is about to run out, with what helps.
+    fn look(&mut self) {
+        if self.looked.elapsed() < MEMORY {
+            return;
+        }
+        self.looked = Instant::now();
+        let places = health::look(Gpus::LeftOut);
+        let low = !health::short(&places, health::ALERT).is_empty();
+        if low && !self.low {
+            ui::note(format!("memory is about to run out: {}; the context stays as it is", health::line(&places)));
+            for option in health::options() {
+                ui::note(format!("hint: {option}"));
+            }
+        } else if self.said.is_none_or(|said| said.elapsed() >= MEMORY_SAID) {
+            ui::note(format!("memory: {}", health::line(&places)));
+            self.said = Some(Instant::now());
+        }
+        self.low = low;
+    }
 }
 
 impl Server {
@@ -164,6 +203,7 @@ impl Server {
 
     fn look(&mut self) {
         self.looked = Instant::now();
+        self.memory.look();
         match self.live.as_mut().and_then(Threads::look) {
             None => {}
             Some(Change::Unusable(why)) => ui::note(format!("threads stay as they are: {why}")),

@@ -10,6 +10,8 @@
 //! serial numbers, host names and what else is mounted. Names of cgroups may hold those of users and containers, so all
 //! but the usual ones are replaced.
 
+mod read;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
@@ -18,6 +20,8 @@ use super::mount::Mount;
 use super::root::{Root, fields};
 use crate::Host;
 use crate::gpu::NvmlDevice;
+
+pub use read::host;
 
 /// The line of a tree that holds what NVML said, as JSON.
 pub const NVML: &str = "nvml.json";

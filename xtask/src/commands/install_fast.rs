@@ -8,11 +8,13 @@ use artefact::{Bounds, Offer};
 use build_info::{Arrival, BuildId};
 use clap::Args;
 use diagnostic::{Error, Result, codes};
+use host::Host;
 use oci::{Cache, Digest, LayoutReference, Platform, Reference, Resolved, Source};
 use store::{Activation, Store, Writer};
 
 use crate::commands::package;
 use crate::distribution::{self, AccessFlags, NamedBy, Trust, Vouched, Wanted};
+use crate::requirement::RequirementFlags;
 use crate::ui::{self, Progress, Unit};
 use crate::{smoke, workspace};
 
@@ -33,6 +35,8 @@ pub(crate) struct Flags {
     no_build: bool,
     #[command(flatten)]
     access: AccessFlags,
+    #[command(flatten)]
+    requirement: RequirementFlags,
     /// Print the plan and stop
     #[arg(long)]
     dry_run: bool,
@@ -72,6 +76,7 @@ impl fmt::Display for Plan {
 impl Flags {
     pub(crate) fn run(self) -> Result<()> {
         let start = Instant::now();
+        self.requirement.check(&Host::probe())?;
         let plan = Plan {
             wanted: distribution::wanted(self.reference.as_deref())?,
             update: self.update,

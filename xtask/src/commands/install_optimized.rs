@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use store::Store;
 
 use crate::image::Image;
+use crate::requirement::RequirementFlags;
 use crate::source::Source;
 use crate::{compile, machine, openblas, proof, runtime, smoke, source, trial, ui, workspace};
 
@@ -55,6 +56,8 @@ pub(crate) struct Flags {
     /// Answer yes to every question
     #[arg(long)]
     yes: bool,
+    #[command(flatten)]
+    requirement: RequirementFlags,
     /// Print the plan and stop
     #[arg(long)]
     dry_run: bool,
@@ -75,6 +78,7 @@ impl Flags {
     pub(crate) fn run(self) -> Result<()> {
         let start = Instant::now();
         let host = Host::probe();
+        self.requirement.check(&host)?;
         let plan = plan(&self, &host)?;
         if self.dry_run {
             return ui::print(plan.to_string());

@@ -6,6 +6,7 @@
 
 mod emulated;
 mod installed;
+mod planned;
 mod run;
 mod serve;
 mod server;

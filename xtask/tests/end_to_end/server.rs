@@ -24,11 +24,22 @@ impl Server {
 
     /// Starts a server, perhaps in an emulator, and waits until it is ready.
     pub(crate) fn spawn(mut command: Command, model: &Path) -> Server {
+        command.args(["--ctx-size", "512", "-m"]).arg(model);
+        Server::run(command)
+    }
+
+    /// Starts the server with these words and variables, and waits until it is ready.
+    pub(crate) fn start_with(installed: &Installed, words: &[String], variables: &[(&str, &str)]) -> Server {
+        let mut command = installed.tool("llama-server");
+        command.args(words).envs(variables.iter().copied());
+        Server::run(command)
+    }
+
+    fn run(mut command: Command) -> Server {
         // Free at this moment; nothing else here takes ports.
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let child = command
-            .args(["--host", "127.0.0.1", "--port", &port.to_string(), "--ctx-size", "512", "-m"])
-            .arg(model)
+            .args(["--host", "127.0.0.1", "--port", &port.to_string()])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())

@@ -29,6 +29,7 @@ pub(in crate::serve) fn inputs() -> Inputs {
         data_offset: plan.data_offset,
     };
     Inputs {
+        auto: Decided::default(),
         build: "/opt/caravan".into(),
         info: BuildInfo::from_json(json, std::path::Path::new("build_info.json")).unwrap(),
         host: host(8, None),
