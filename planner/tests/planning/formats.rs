@@ -47,7 +47,7 @@ fn a_command_line() {
       --batch-size 2048 \
       --ubatch-size 512 \
       --n-gpu-layers 32 \
-      --cache-ram 5570 \
+      --cache-ram 5533 \
       --load-mode mmap \
       --no-repack
     "#);
@@ -68,7 +68,7 @@ fn variables() {
     LLAMA_ARG_BATCH=2048
     LLAMA_ARG_UBATCH=512
     LLAMA_ARG_N_GPU_LAYERS=32
-    LLAMA_ARG_CACHE_RAM=5570
+    LLAMA_ARG_CACHE_RAM=5533
     LLAMA_ARG_LOAD_MODE=mmap
     LLAMA_ARG_REPACK=0
     # no variable says this: --threads-batch 6
@@ -92,7 +92,7 @@ fn a_preset() {
     batch-size = 2048
     ubatch-size = 512
     n-gpu-layers = 32
-    cache-ram = 5570
+    cache-ram = 5533
     load-mode = mmap
     repack = false
     "#);
@@ -111,7 +111,7 @@ fn yaml() {
       n_batch: 2048
       n_ubatch: 512
       n_gpu_layers: 32
-      cache_ram: 5570
+      cache_ram: 5533
       load_mode: mmap
       repack: false
     metadata:
@@ -121,7 +121,7 @@ fn yaml() {
       precision: q4_k_m
       expected: not measured yet
       estimated_memory:
-        ram_bytes: 8557634560
+        ram_bytes: 8596648960
         vram_bytes: 5316872224
     "#);
 }
@@ -140,7 +140,7 @@ fn json() {
         "n_batch": 2048,
         "n_ubatch": 512,
         "n_gpu_layers": 32,
-        "cache_ram": 5570,
+        "cache_ram": 5533,
         "load_mode": "mmap",
         "repack": false
       },
@@ -151,7 +151,7 @@ fn json() {
         "precision": "q4_k_m",
         "expected": "not measured yet",
         "estimated_memory": {
-          "ram_bytes": 8557634560,
+          "ram_bytes": 8596648960,
           "vram_bytes": 5316872224
         }
       }
@@ -175,7 +175,7 @@ fn a_modelfile() {
     PARAMETER num_batch 2048
     # no parameter says this: --ubatch-size 512
     PARAMETER num_gpu 32
-    # no parameter says this: --cache-ram 5570
+    # no parameter says this: --cache-ram 5533
     # no parameter says this: --load-mode mmap
     # no parameter says this: --no-repack
     "#);
