@@ -23,6 +23,9 @@ pub(crate) struct Machine {
     pub(crate) hardware: Hardware,
     /// `None` for another machine: nothing was measured there.
     pub(crate) here: Option<Host>,
+    /// What its one kind of fast memory reads by its data sheet, in GB/s; `None` where none is known, or several devices
+    /// share the work.
+    pub(crate) data_sheet_gb_s: Option<f64>,
     /// What a person should know of what was assumed.
     pub(crate) notes: Vec<String>,
 }
@@ -37,6 +40,7 @@ pub(crate) fn find(name: &str) -> Result<Machine> {
         return Ok(Machine {
             hardware: Hardware::of_host(&host, "this machine")?,
             here: Some(host),
+            data_sheet_gb_s: None,
             notes: Vec::new(),
         });
     }
@@ -64,12 +68,14 @@ pub(crate) fn find(name: &str) -> Result<Machine> {
             notes.push(format!("the profile does not know the main memory beside it: {assumed} were assumed"));
         }
         let hardware = Hardware::of_profile(&found, Some(ASSUMED_RAM / 10 * 9));
-        return Ok(Machine { hardware, here: None, notes });
+        let data_sheet_gb_s = (found.profile.devices == 1).then_some(found.profile.bandwidth_gbs);
+        return Ok(Machine { hardware, here: None, data_sheet_gb_s, notes });
     }
     let path = if path.is_dir() { path.join(SAVED) } else { path.to_owned() };
     let text = read(&path)?;
     let described = host_of(&text).map_err(|error| error.context(format_args!("`{}`", path.display())))?;
-    Ok(Machine { hardware: Hardware::of_host(&described, &path.display().to_string())?, here: None, notes: Vec::new() })
+    let hardware = Hardware::of_host(&described, &path.display().to_string())?;
+    Ok(Machine { hardware, here: None, data_sheet_gb_s: None, notes: Vec::new() })
 }
 
 /// From what `doctor --json` prints, or what `doctor --save` writes.

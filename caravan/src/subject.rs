@@ -9,6 +9,8 @@ use planner::class;
 use planner::configuration::Measured;
 use planner::described::Described;
 use planner::feasibility::{self, Answer, Question, UseCase};
+use planner::memory::Part;
+use planner::speed::{self, Origin};
 
 use crate::hardware::{self, Machine};
 use crate::memory::Model;
@@ -62,13 +64,14 @@ pub(crate) struct Found {
 /// What is known of its speed.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub(crate) struct Speed {
-    /// How the figures came about: `measured`, or `unknown`.
+    /// How the figures came about: `measured`, `catalogue`, or `unknown`.
     pub(crate) label: &'static str,
     /// Tokens per second, prompts.
     pub(crate) prompt: Option<f64>,
     /// Tokens per second, generation.
     pub(crate) generation: Option<f64>,
-    /// Half of what lies between the fastest and the slowest run, in percent of the median, of the phase that scattered more.
+    /// How far they may be off, in percent. Measured: half of what lies between the fastest and the slowest run, of the phase
+    /// that scattered more. Catalogue: what machines differ by in how much of their bandwidth they reach.
     pub(crate) error_percent: Option<f64>,
     /// In words.
     pub(crate) text: String,
@@ -100,6 +103,7 @@ impl Wanted {
         let (speed, measured) = measured(&subject, &mut machine);
         let answer = feasibility::answer(&question, &machine.hardware);
         let mut answer = answer.map_err(|error| error.context(format_args!("model `{}`", subject.path)))?;
+        let speed = machine.data_sheet_gb_s.map_or(speed, |gb_s| by_data_sheet(gb_s, &subject.header, &answer));
         if !machine.hardware.machine.gpus.is_empty() {
             answer.notes.push(
                 "Caravan's own builds compute on the CPU: this needs a llama.cpp that was built for the GPU".to_owned(),
@@ -185,6 +189,41 @@ fn measured(subject: &Subject, machine: &mut Machine) -> (Speed, Vec<Measured>) 
     (speed, options)
 }
 
+/// What the data sheet of another machine lets expect of generation, where one memory is read alone.
+fn by_data_sheet(gb_s: f64, header: &Header, answer: &Answer) -> Speed {
+    let unknown = |text: String| Speed { label: "unknown", prompt: None, generation: None, error_percent: None, text };
+    let breakdown = &answer.breakdown;
+    if breakdown.gpu_layers > 0 && breakdown.gpu_layers < breakdown.layers {
+        let rest = breakdown.layers - breakdown.gpu_layers;
+        return unknown(format!(
+            "unknown: {rest} layers are read from main memory, and no profile knows how fast that is"
+        ));
+    }
+    let expected = |context: u64| {
+        let bytes = header.bytes_per_token().ok()?.saturating_add(context);
+        speed::from_bandwidth(gb_s, bytes, Origin::Catalogue)
+    };
+    let (Some(empty), Some(full)) = (expected(0), expected(breakdown.bytes(Part::KvCache))) else {
+        return unknown("unknown: the model's file does not say what a token reads".to_owned());
+    };
+    let range = |speed: speed::Speed| {
+        let (least, most) = speed.range();
+        format!("{least:.1} to {most:.1}")
+    };
+    let text = format!(
+        "catalogue, from {gb_s} GB/s of the data sheet: generation {} tokens/s in a short context, {} in a full one",
+        range(empty),
+        range(full),
+    );
+    Speed {
+        label: "catalogue",
+        prompt: None,
+        generation: Some(empty.tokens_per_second),
+        error_percent: Some(empty.error_above * 100.0),
+        text,
+    }
+}
+
 /// Half of what lies between the fastest and the slowest run of the winner, in percent of the median.
 fn scatter(phase: &build_info::PhaseTuning) -> f64 {
     let winner = phase.trials.iter().find(|trial| trial.threads == phase.threads);
@@ -195,4 +234,32 @@ fn scatter(phase: &build_info::PhaseTuning) -> f64 {
         return 0.0;
     }
     (most - least) / 2.0 / phase.tokens_per_second * 100.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is said of 8B on a machine of the catalogue.
+    fn said(profile: &str, use_case: UseCase) -> Speed {
+        let machine = hardware::find(profile).unwrap();
+        let header = "8B".parse::<Described>().unwrap().header();
+        let question = Question { header: &header, use_case, ctx: None, min_ctx: None };
+        let answer = feasibility::answer(&question, &machine.hardware).unwrap();
+        by_data_sheet(machine.data_sheet_gb_s.unwrap(), &header, &answer)
+    }
+
+    #[test]
+    fn a_data_sheet_gives_a_range_and_no_prompt_speed() {
+        let speed = said("rtx-4090", UseCase::General);
+        assert_eq!((speed.label, speed.prompt), ("catalogue", None));
+        insta::assert_snapshot!(speed.text, @"catalogue, from 1008 GB/s of the data sheet: generation 87.3 to 207.4 tokens/s in a short context, 70.8 to 168.3 in a full one");
+    }
+
+    #[test]
+    fn of_a_split_nothing_is_said() {
+        let speed = said("rtx-4060", UseCase::CodingAssistant);
+        assert_eq!((speed.label, speed.generation), ("unknown", None));
+        insta::assert_snapshot!(speed.text, @"unknown: 9 layers are read from main memory, and no profile knows how fast that is");
+    }
 }

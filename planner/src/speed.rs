@@ -32,14 +32,14 @@ pub struct Speed {
     pub error_above: f64,
 }
 
-/// How far measurements of one machine differ from one hour to the next, as a share: what docs/performance.md shows between
-/// runs of the same build.
+/// How far measurements of one machine are taken to differ from one hour to the next, as a share. A choice; a busy machine
+/// differs by more, and `bench` says so.
 const MEASURED_ERROR: f64 = 0.05;
 /// How far a speed scaled from another model of the same machine may be off. Among three quantisations of one size on one
 /// machine it was 9 % (the tests below), which is too few to promise that.
 const MODELLED_ERROR: f64 = 0.3;
-/// The share of the bandwidth that is reached at least and at most when one token is generated. The most is physics; the
-/// least is a little below the weakest of docs/performance.md.
+/// The share of the bandwidth that is reached at least and at most when one token is generated: a choice, below and above
+/// the 56 to 89 % that `bench` has shown of Q4_K_M (README).
 const SHARE: (f64, f64) = (0.4, 0.95);
 /// Of the two-point model of a split between CPU and GPU, given both ends: the largest difference from a public sweep of
 /// five splits (the tests below), rounded up.
