@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use clap::Args;
 use diagnostic::Result;
-use gguf::Header;
+use gguf::{Arrays, Header, ModelFiles};
 use host::Host;
 use planner::described::Described;
 use planner::feasibility::{self, Question, UseCase};
@@ -60,7 +60,7 @@ impl RequirementFlags {
     pub(crate) fn check(&self, host: &Host) -> Result<()> {
         let Some(Requirement { model, ctx }) = &self.require else { return Ok(()) };
         let (header, name) = match model {
-            Model::File(path) => (Header::open(path)?, path.display().to_string()),
+            Model::File(path) => (header(path)?, path.display().to_string()),
             Model::Described(described) => (described.header(), described.to_string()),
         };
         let hardware = Hardware::of_host(host, "this machine")?.without_gpus();
@@ -75,6 +75,13 @@ impl RequirementFlags {
             }
         }
     }
+}
+
+/// Of all parts of the model.
+fn header(path: &Path) -> Result<Header> {
+    let files = ModelFiles::open(path, Arrays::SHORT)?;
+    files.check_loadable().map_err(|error| error.context(format_args!("model `{}`", path.display())))?;
+    Ok(files.header)
 }
 
 #[cfg(test)]
