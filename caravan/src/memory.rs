@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use diagnostic::Result;
-use gguf::{Arrays, Header, ModelFiles};
+use gguf::{Header, ModelFiles};
 use planner::memory::{Demand, Machine, Repacks, Setting, gigabytes, longest_context};
 
 /// llama-server's own limit of its prompt cache, in MiB.
@@ -27,8 +27,7 @@ impl Model {
     /// # Errors
     /// There is no such model, it is damaged, or it was written for another kind of machine.
     pub(crate) fn open(path: &Path) -> Result<Model> {
-        let files = ModelFiles::open(path, Arrays::SHORT)?;
-        files.check_loadable().map_err(|error| error.context(format_args!("model `{}`", path.display())))?;
+        let files = ModelFiles::open_loadable(path)?;
         let bytes = files.bytes().expect("files have sizes");
         let first = files.paths(path).swap_remove(0);
         Ok(Model { path: first, bytes, header: files.header })

@@ -29,7 +29,7 @@ mod tensor;
 mod types;
 mod value;
 
-pub use read::{Arrays, ByteOrder, Header, ModelFile, ModelFiles};
+pub use read::{Arrays, ByteOrder, Header, MAX_HEADER_BYTES, ModelFile, ModelFiles};
 pub use tensor::TensorInfo;
 pub use types::TensorType;
 pub use value::{Array, ElementType, Metadata, Skipped, Value};

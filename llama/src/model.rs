@@ -9,7 +9,7 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 use std::{fmt, ptr};
 
-use gguf::{Arrays, Header, ModelFiles};
+use gguf::{Header, ModelFiles};
 use llama_sys as sys;
 
 use crate::error::{Error, Result};
@@ -95,8 +95,7 @@ impl Model {
         let path = path.as_ref();
         // Our reader says better than llama.cpp's what is wrong with a file, and bounds what a hostile one can cost.
         let refused = |error: diagnostic::Error| Error::File { message: error.to_string(), code: error.code() };
-        let files = ModelFiles::open(path, Arrays::SHORT).map_err(refused)?;
-        files.check_loadable().map_err(|error| refused(error.context(format_args!("model `{}`", path.display()))))?;
+        let files = ModelFiles::open_loadable(path).map_err(refused)?;
         // Of a model in parts, llama.cpp wants the first.
         let path = &files.paths(path).swap_remove(0);
         let header = files.header;

@@ -111,13 +111,11 @@ fn look_at_generated(shape: Shape, quant: Quant) -> Model {
 }
 
 fn of_file(path: &Path) -> Result<Model> {
-    let named = |error: Error| error.context(format_args!("model `{}`", path.display()));
-    let files = ModelFiles::open(path, Arrays::SHORT)?;
-    files.check_loadable().map_err(named)?;
+    let files = ModelFiles::open_loadable(path)?;
     let bytes = files.bytes().expect("files have sizes");
     // Of a model in parts, llama.cpp wants the first.
     let first = files.paths(path).swap_remove(0);
-    let class = class::of(&files.header).map_err(named)?;
+    let class = class::of(&files.header).map_err(|error| error.context(format_args!("model `{}`", path.display())))?;
     Ok(Model { path: first, bytes, class, header: files.header, to_write: None })
 }
 

@@ -64,6 +64,35 @@ impl ModelFiles {
         }
     }
 
+    /// Opens a model that is to be run on this machine: as [`ModelFiles::open`], without long arrays, and
+    /// [`ModelFiles::check_loadable`].
+    ///
+    /// # Errors
+    /// As both.
+    pub fn open_loadable(path: &Path) -> Result<ModelFiles> {
+        let files = ModelFiles::open(path, Arrays::SHORT)?;
+        files.check_loadable().map_err(|error| error.context(format_args!("model `{}`", path.display())))?;
+        Ok(files)
+    }
+
+    /// Reads a model of one file, called `name`, from a stream: its size is unknown then. A little more than the header may
+    /// be taken from the stream. Long arrays are passed over.
+    ///
+    /// # Errors
+    /// [`codes::MODEL_INVALID`]: it is not GGUF, is damaged, or is one part of a split model, whose others the stream does not
+    /// hold. [`codes::MODEL_UNREADABLE`]: the stream failed.
+    pub fn from_stream(name: &str, stream: impl io::Read) -> Result<ModelFiles> {
+        let named = |error: Error| error.context(format_args!("model `{}`", name.escape_debug()));
+        let (header, order) = Header::from_reader_with(stream, Arrays::SHORT).map_err(named)?;
+        if let Some(split) = split::of(&header.metadata).map_err(named)? {
+            return Err(named(
+                invalid(format!("it is part {} of {}, and the others are needed too", split.index + 1, split.count))
+                    .hint("name a file that lies beside them"),
+            ));
+        }
+        Ok(only(name, Part { header, order, bytes: None }))
+    }
+
     /// Reads a model called `name` from wherever `open` finds it and its parts: it gets the name of a file that lies beside
     /// the first. Of each file only as much is read as its header takes, in chunks that grow.
     ///

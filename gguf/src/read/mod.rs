@@ -100,11 +100,9 @@ impl Header {
     /// passed over.
     ///
     /// # Errors
-    /// As [`ModelFiles::open`] and [`ModelFiles::check_loadable`].
+    /// As [`ModelFiles::open_loadable`].
     pub fn open(path: &Path) -> Result<Header> {
-        let files = ModelFiles::open(path, Arrays::SHORT)?;
-        files.check_loadable().map_err(|error| error.context(format_args!("model `{}`", path.display())))?;
-        Ok(files.header)
+        Ok(ModelFiles::open_loadable(path)?.header)
     }
 
     /// Reads the header of one file from a stream, of either byte order, up to and without the padding before the data

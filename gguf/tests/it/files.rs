@@ -259,3 +259,15 @@ fn an_error_of_a_reader_comes_out_as_it_is() {
     assert_eq!((error.code(), error.hints().len()), (codes::UNREACHABLE, 1));
     insta::assert_snapshot!(error, @"model `a.gguf`: no way");
 }
+
+#[test]
+fn a_stream_gives_a_whole_model_and_no_part() {
+    let bytes = every_tensor(File::new(3, ByteOrder::Little)).bytes();
+    let (read_on, whole) = (ModelFiles::from_stream("a.gguf", &bytes[..]).unwrap(), read(&bytes, Arrays::SHORT));
+    assert_eq!((&read_on.header, read_on.files[0].end), (&whole.header, whole.files[0].end));
+    assert_eq!((read_on.bytes(), whole.bytes()), (None, Some(bytes.len() as u64)));
+    let error = ModelFiles::from_stream("a stream", &parts(ByteOrder::Little)[1].1.bytes()[..]).unwrap_err();
+    insta::assert_snapshot!(error, @"model `a stream`: it is part 2 of 3, and the others are needed too");
+    let error = ModelFiles::from_stream("a stream", &bytes[..40]).unwrap_err();
+    assert_eq!(error.code(), codes::MODEL_INVALID, "{error}");
+}
