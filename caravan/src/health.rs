@@ -36,11 +36,15 @@ pub(crate) enum Gpus {
     LeftOut,
 }
 
-/// All of them, now.
-pub(crate) fn look(gpus: Gpus) -> Vec<Place> {
+/// All of them, now; of a `process` its cgroup, otherwise our own.
+pub(crate) fn look(gpus: Gpus, process: Option<u32>) -> Vec<Place> {
     let overrides = match gpus {
         Gpus::Asked => Overrides::live().with_nvml(),
         Gpus::LeftOut => Overrides::live(),
+    };
+    let overrides = match process {
+        Some(pid) => overrides.of_process(pid),
+        None => overrides,
     };
     of_host(&Host::probe_at(Path::new("/"), overrides))
 }
@@ -113,7 +117,7 @@ mod tests {
 
     #[test]
     fn this_machine_says_what_is_taken() {
-        let places = look(Gpus::LeftOut);
+        let places = look(Gpus::LeftOut, None);
         assert!(places.iter().any(|place| place.name == "memory" && place.percent() <= 100), "{places:?}");
     }
 }

@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// helps; the context is never touched.
 #[derive(Debug, Args)]
 pub(crate) struct Flags {
-    /// A server's process: what it takes itself is shown too, and its end ends this
+    /// A server's process: what it takes itself is shown too, its cgroup counts in place of ours, and its end ends this
     #[arg(long)]
     pid: Option<u32>,
     /// A llama-server on this machine: `http://127.0.0.1:8080`
@@ -60,7 +60,7 @@ impl Flags {
                 },
                 None => None,
             };
-            let places = health::look(Gpus::Asked);
+            let places = health::look(Gpus::Asked, self.pid);
             let state = server.as_ref().map(|server| state(server));
             let short = health::short(&places, self.limit);
             ui::print(match self.json {

@@ -59,7 +59,7 @@ pub use disk::Disk;
 pub use gpu::Gpu;
 pub use memory::Memory;
 #[cfg(feature = "probe")]
-pub use probe::{Overrides, System, fixture, hostname};
+pub use probe::{Overrides, System, fixture, hostname, out_of_memory_kills};
 pub use sourced::Sourced;
 pub use topology::{CpuSets, NumaNode, Topology};
 

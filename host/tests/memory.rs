@@ -8,6 +8,7 @@ use std::path::Path;
 
 use host::disk::{Disk, DiskKind};
 use host::memory::Transparent;
+use host::{Host, Overrides};
 use probed::probed;
 
 fn budget(root: &Path) -> Option<(u64, String)> {
@@ -148,4 +149,48 @@ fn the_disk_of_what_does_not_exist_yet_is_that_of_its_parent() {
     let dir = tempfile::tempdir().unwrap();
     let disk = Disk::probe(dir.path()).expect("we are on some file system");
     assert_eq!(Disk::probe(&dir.path().join("not/yet")), Some(disk));
+}
+
+#[test]
+fn another_process_has_cgroups_of_its_own() {
+    let root = tempfile::tempdir().unwrap();
+    for (path, content) in [
+        ("proc/self/cgroup", "0::/mine"),
+        ("proc/self/mountinfo", "30 24 0:26 / /m rw - cgroup2 cgroup2 rw"),
+        ("proc/42/cgroup", "0::/its/own"),
+        ("proc/42/status", "Cpus_allowed_list:\t0"),
+        ("sys/devices/system/cpu/online", "0-3"),
+        ("m/mine/memory.max", "1000"),
+        ("m/its/memory.max", "7000"),
+        ("m/its/memory.current", "3000"),
+        ("m/its/own/cpu.max", "50000 100000"),
+    ] {
+        support::put(root.path(), path, content);
+    }
+    let seen = |overrides: Overrides| {
+        let host = Host::probe_at(root.path(), overrides);
+        (host.memory.cgroup_left.map(|left| left.value), host.budget.quota.map(|quota| quota.value), host.budget.cpus)
+    };
+    assert_eq!(seen(Overrides::default()), (Some(1000), None, 4));
+    assert_eq!(seen(Overrides::default().of_process(42)), (Some(4000), Some(0.5), 1));
+    assert_eq!(seen(Overrides::default().of_process(43)), (None, None, 4), "it has ended");
+}
+
+#[test]
+fn the_kernel_counts_whom_it_has_ended() {
+    let kills = |membership: &str, kind: &str, files: &[(&str, &str)]| {
+        let root = tempfile::tempdir().unwrap();
+        support::put(root.path(), "proc/self/cgroup", membership);
+        support::put(root.path(), "proc/self/mountinfo", &format!("30 24 0:26 / /m rw - {kind}"));
+        for (path, content) in files {
+            support::put(root.path(), path, content);
+        }
+        host::out_of_memory_kills(root.path())
+    };
+    let (v1, v2) = ("cgroup cgroup rw,memory", "cgroup2 cgroup2 rw");
+    assert_eq!(kills("0::/a", v2, &[("m/a/memory.events", "oom 3\noom_kill 2\noom_group_kill 0")]), Some(2));
+    assert_eq!(kills("0::/a", v2, &[("m/memory.events", "oom_kill 1")]), Some(1), "where the own one has no file");
+    assert_eq!(kills("4:memory:/a", v1, &[("m/a/memory.oom_control", "under_oom 0\noom_kill 5")]), Some(5));
+    assert_eq!(kills("0::/a", v2, &[("m/a/memory.events", "oom_kill many")]), None);
+    assert_eq!(kills("0::/a", v2, &[]), None);
 }

@@ -1,14 +1,15 @@
 //! Runs llama-server by the plan: forwards signals, lets it drain, tells it new thread counts, ends as it ends.
 
-use std::fs;
 use std::io::Write;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::Path;
 use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use diagnostic::{Error, Result, codes};
+use host::out_of_memory_kills;
 use rustix::process::{Pid, Signal, kill_process};
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::Signals;
@@ -37,7 +38,7 @@ const CONTROL: (&str, &str) = ("LLAMA_SERVER_CONTROL", "stdin");
 pub(super) fn run(plan: &Plan, live: Option<Threads>, grace: Duration) -> Result<ExitCode> {
     // Before the child, so that no signal is lost between them.
     let signals = listen()?;
-    let kills = out_of_memory_kills();
+    let kills = out_of_memory_kills(Path::new("/"));
     let child = start(plan)?;
     let mut server = Server { child, live, grace, ending: Ending::Not, looked: Instant::now(), memory: Memory::new() };
     let status = server.wait(&signals);
@@ -116,7 +117,7 @@ impl Memory {
             return;
         }
         self.looked = Instant::now();
-        let places = health::look(Gpus::LeftOut);
+        let places = health::look(Gpus::LeftOut, None);
         let low = !health::short(&places, health::ALERT).is_empty();
         if low && !self.low {
             ui::note(format!("memory is about to run out: {}; the context stays as it is", health::line(&places)));
@@ -232,7 +233,7 @@ fn explain(status: ExitStatus, ending: Ending, kills_before: Option<u64>) {
         (Some(code), _) => ui::note(format!("llama-server ended with exit status {code}")),
         (None, Some(9)) if ending == Ending::Killed => ui::note("llama-server did not end, and was killed"),
         (None, Some(9)) => {
-            let by_the_kernel = out_of_memory_kills() > kills_before;
+            let by_the_kernel = out_of_memory_kills(Path::new("/")) > kills_before;
             ui::note(match by_the_kernel {
                 true => {
                     "llama-server was killed by the kernel: out of memory (its cgroup counts an `oom_kill`); a \
@@ -255,24 +256,4 @@ fn explain(status: ExitStatus, ending: Ending, kills_before: Option<u64>) {
 fn exit_code(status: ExitStatus) -> ExitCode {
     let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
     ExitCode::from(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1))
-}
-
-/// How many processes of our cgroup the kernel has killed for want of memory; `None` where it does not say.
-fn out_of_memory_kills() -> Option<u64> {
-    let own = fs::read_to_string("/proc/self/cgroup").ok()?;
-    own.lines().find_map(|line| {
-        let (controllers, path) = line.split_once(':')?.1.split_once(':')?;
-        let path = path.trim_start_matches('/');
-        let file = match controllers {
-            "" => format!("/sys/fs/cgroup/{path}/memory.events"),
-            _ if controllers.split(',').any(|name| name == "memory") => {
-                format!("/sys/fs/cgroup/memory/{path}/memory.oom_control")
-            }
-            _ => return None,
-        };
-        // Inside a container the path is the host's, and the files are at the root of the mount.
-        let at_root = file.replacen(&format!("/{path}/"), "/", 1);
-        let text = fs::read_to_string(&file).or_else(|_| fs::read_to_string(at_root)).ok()?;
-        text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok())
-    })
 }

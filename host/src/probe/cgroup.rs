@@ -1,10 +1,11 @@
-//! CPU quota and memory limit of this process's cgroups: v2, v1, and both at once (hybrid).
+//! CPU quota and memory limit of a process's cgroups: v2, v1, and both at once (hybrid).
 //!
-//! `/proc/self/cgroup` says in which cgroup we are, `/proc/self/mountinfo` where its hierarchy is mounted (cgroups(7)).
-//! A limit of any ancestor binds, so all of them are read, from our cgroup up to the mount point.
+//! `/proc/PID/cgroup` says in which cgroup a process is, `/proc/self/mountinfo` where its hierarchy is mounted (cgroups(7)).
+//! A limit of any ancestor binds, so all of them are read, from its cgroup up to the mount point.
 
 use std::ops::RangeInclusive;
 
+use super::Process;
 use super::mount::Mount;
 use super::root::Root;
 use crate::Sourced;
@@ -27,15 +28,15 @@ enum Version {
     V2,
 }
 
-/// A directory of limits that bind us, as an absolute path of that machine.
+/// A directory of limits that bind a process, as an absolute path of that machine.
 struct Cgroup {
     version: Version,
     path: String,
 }
 
 /// The tightest CPU quota, in CPUs.
-pub(super) fn cpu_quota(root: &Root) -> Option<Sourced<f64>> {
-    let quotas = ours(root, "cpu").into_iter().filter_map(|cgroup| {
+pub(super) fn cpu_quota(root: &Root, process: &Process) -> Option<Sourced<f64>> {
+    let quotas = of(root, process, "cpu").into_iter().filter_map(|cgroup| {
         let (quota, period, source) = match cgroup.version {
             Version::V2 => {
                 let source = format!("{}/cpu.max", cgroup.path);
@@ -70,7 +71,7 @@ pub(super) struct Memory {
 ///
 /// File cache counts as used, and with it the weights that are mapped into memory, but the kernel drops what is inactive
 /// before it kills anybody. So that is taken off, as Kubernetes does it ("working set").
-pub(super) fn memory(root: &Root) -> Memory {
+pub(super) fn memory(root: &Root, process: &Process) -> Memory {
     let mut limits = Vec::new();
     let mut left = Vec::new();
     let mut add = |limit: Option<u64>, source: String, used: Option<u64>, cache: Option<u64>, how: &str| {
@@ -86,7 +87,7 @@ pub(super) fn memory(root: &Root) -> Memory {
         });
         limits.push(Sourced::new(limit, source));
     };
-    for Cgroup { version, path } in ours(root, "memory") {
+    for Cgroup { version, path } in of(root, process, "memory") {
         let statistics = format!("{path}/memory.stat");
         // `inactive_file 4096`.
         let statistic = |key: &str| -> Option<u64> {
@@ -116,10 +117,22 @@ pub(super) fn memory(root: &Root) -> Memory {
     Memory { limit: least(limits), left: least(left) }
 }
 
-/// Every cgroup that binds us for a controller. On a hybrid machine the controller is in one of the two hierarchies and
+/// How many processes the kernel has ended because memory ran out, in the innermost cgroup that counts them.
+pub(super) fn out_of_memory_kills(root: &Root, process: &Process) -> Option<u64> {
+    of(root, process, "memory").into_iter().find_map(|Cgroup { version, path }| {
+        let file = match version {
+            Version::V1 => "memory.oom_control",
+            Version::V2 => "memory.events",
+        };
+        let text = root.text(&format!("{path}/{file}"))?;
+        text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok())
+    })
+}
+
+/// Every cgroup that binds a process for a controller, the innermost first. On a hybrid machine the controller is in one of the two hierarchies and
 /// has no files in the other, so both are looked at.
-fn ours(root: &Root, controller: &str) -> Vec<Cgroup> {
-    let membership = root.text("proc/self/cgroup").unwrap_or_default();
+fn of(root: &Root, process: &Process, controller: &str) -> Vec<Cgroup> {
+    let membership = root.text(&process.file("cgroup")).unwrap_or_default();
     let mounts = Mount::all(root);
     let mut found = Vec::new();
     for line in membership.lines().take(MOST_HIERARCHIES) {

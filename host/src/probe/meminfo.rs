@@ -1,22 +1,22 @@
 //! Main memory from `/proc/meminfo` and the cgroups, and huge pages.
 
-use super::cgroup;
 use super::root::{Root, kibibytes};
 use super::system::System;
+use super::{Process, cgroup};
 use crate::memory::{HugePages, Memory, Transparent};
 use crate::{Sourced, memory};
 
 const TRANSPARENT: &str = "/sys/kernel/mm/transparent_hugepage/enabled";
 const POOLS: &str = "/sys/kernel/mm/hugepages";
 
-pub(super) fn read(root: &Root, system: &System) -> Memory {
+pub(super) fn read(root: &Root, system: &System, process: &Process) -> Memory {
     let value = |key: &str, otherwise: Option<u64>| {
         let file = root.field("proc/meminfo", key).and_then(|text| kibibytes(&text));
         file.map(|bytes| Sourced::new(bytes, "/proc/meminfo"))
             .or_else(|| otherwise.map(|bytes| Sourced::new(bytes, "operating system")))
     };
     let available = value("MemAvailable", system.available_memory);
-    let cgroups = cgroup::memory(root);
+    let cgroups = cgroup::memory(root, process);
     Memory {
         total: value("MemTotal", system.total_memory),
         budget: memory::budget(available.as_ref(), cgroups.left.as_ref()),

@@ -37,6 +37,8 @@ pub struct Overrides {
     pub nvml: Vec<NvmlDevice>,
     /// Used where the files say nothing, as on other systems than Linux.
     pub system: System,
+    /// Whose cgroups and affinity count, in place of our own.
+    pub process: Option<u32>,
 }
 
 impl Overrides {
@@ -46,7 +48,13 @@ impl Overrides {
         let cpu = Some(cpuid::read());
         #[cfg(not(any(target_arch = "x86_64", target_arch = "x86")))]
         let cpu = None;
-        Overrides { cpu, affinity: system::affinity(), nvml: Vec::new(), system: System::live() }
+        Overrides { cpu, affinity: system::affinity(), nvml: Vec::new(), system: System::live(), process: None }
+    }
+
+    /// Looks at what another process may use.
+    #[must_use]
+    pub fn of_process(self, pid: u32) -> Overrides {
+        Overrides { affinity: None, process: Some(pid), ..self }
     }
 
     /// Asks NVML too. Not everybody does, because it loads the driver's library into this process and may take a second.
@@ -68,14 +76,16 @@ impl Host {
     }
 
     fn read(root: &Root, overrides: Overrides) -> Host {
-        let Overrides { cpu, affinity, nvml, system } = overrides;
+        let Overrides { cpu, affinity, nvml, system, process } = overrides;
+        let process = Process::of(process);
         let sysfs = sysfs::read(root, &system);
         let affinity = affinity.or_else(|| {
-            let cpus = root.field("proc/self/status", "Cpus_allowed_list")?;
-            Some(Sourced::new(CpuList::parse(&cpus)?, "/proc/self/status"))
+            let status = process.file("status");
+            let cpus = root.field(&status, "Cpus_allowed_list")?;
+            Some(Sourced::new(CpuList::parse(&cpus)?, format!("/{status}")))
         });
-        let budget = budget(affinity, &sysfs, cgroup::cpu_quota(root));
-        let memory = meminfo::read(root, &system);
+        let budget = budget(affinity, &sysfs, cgroup::cpu_quota(root, &process));
+        let memory = meminfo::read(root, &system, &process);
         let mut cpu = cpu.unwrap_or_else(|| cpuinfo::read(root));
         if let (None, Some(model)) = (&cpu.model, &system.cpu_model) {
             cpu.model = Some(model.clone());
@@ -91,6 +101,26 @@ impl Host {
             kernel: system.kernel,
         }
     }
+}
+
+/// A process, by its name in `/proc`.
+struct Process(String);
+
+impl Process {
+    /// `None` is this one.
+    fn of(pid: Option<u32>) -> Process {
+        Process(pid.map_or_else(|| "self".to_owned(), |pid| pid.to_string()))
+    }
+
+    /// One of its files, relative to the root.
+    fn file(&self, name: &str) -> String {
+        format!("proc/{}/{name}", self.0)
+    }
+}
+
+/// How many processes of our cgroup the kernel has ended because memory ran out; `None` where it does not say.
+pub fn out_of_memory_kills(root: &Path) -> Option<u64> {
+    cgroup::out_of_memory_kills(&Root::new(root), &Process::of(None))
 }
 
 fn budget(affinity: Option<Sourced<CpuList>>, sysfs: &sysfs::Sysfs, quota: Option<Sourced<f64>>) -> CpuBudget {
