@@ -57,6 +57,10 @@ pub struct ClassTuning {
     /// Variables that won, such as `GLIBC_TUNABLES`.
     #[serde(default)]
     pub environment: BTreeMap<String, String>,
+    /// Bytes of weights and KV cache that the measured model reads for one token, from which the speed of another model
+    /// follows; none when its file does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes_per_token: Option<u64>,
     /// The search that found all this; none when only thread counts were measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub search: Option<Search>,

@@ -8,7 +8,9 @@ use diagnostic::{Error, Result, codes};
 use host::{Host, Overrides, fixture};
 use planner::hardware::Hardware;
 use planner::memory::gigabytes;
-use planner::profiles::{self, How, Kind};
+use planner::profiles::{self, How, Kind, Profile};
+
+use crate::speed::DataSheet;
 
 /// The longest file that is read.
 const MOST_BYTES: u64 = 4 << 20;
@@ -23,9 +25,7 @@ pub(crate) struct Machine {
     pub(crate) hardware: Hardware,
     /// `None` for another machine: nothing was measured there.
     pub(crate) here: Option<Host>,
-    /// What its one kind of fast memory reads by its data sheet, in GB/s; `None` where none is known, or several devices
-    /// share the work.
-    pub(crate) data_sheet_gb_s: Option<f64>,
+    pub(crate) data_sheet: DataSheet,
     /// What a person should know of what was assumed.
     pub(crate) notes: Vec<String>,
 }
@@ -37,12 +37,9 @@ pub(crate) struct Machine {
 pub(crate) fn find(name: &str) -> Result<Machine> {
     if name == "auto" {
         let host = Host::probe_at(Path::new("/"), Overrides::live().with_nvml());
-        return Ok(Machine {
-            hardware: Hardware::of_host(&host, "this machine")?,
-            here: Some(host),
-            data_sheet_gb_s: None,
-            notes: Vec::new(),
-        });
+        let hardware = Hardware::of_host(&host, "this machine")?;
+        let data_sheet = data_sheet(&hardware);
+        return Ok(Machine { hardware, here: Some(host), data_sheet, notes: Vec::new() });
     }
     let path = Path::new(name);
     if !path.exists() {
@@ -68,14 +65,40 @@ pub(crate) fn find(name: &str) -> Result<Machine> {
             notes.push(format!("the profile does not know the main memory beside it: {assumed} were assumed"));
         }
         let hardware = Hardware::of_profile(&found, Some(ASSUMED_RAM / 10 * 9));
-        let data_sheet_gb_s = (found.profile.devices == 1).then_some(found.profile.bandwidth_gbs);
-        return Ok(Machine { hardware, here: None, data_sheet_gb_s, notes });
+        let data_sheet = of_profile(&found.profile);
+        return Ok(Machine { hardware, here: None, data_sheet, notes });
     }
     let path = if path.is_dir() { path.join(SAVED) } else { path.to_owned() };
     let text = read(&path)?;
     let described = host_of(&text).map_err(|error| error.context(format_args!("`{}`", path.display())))?;
     let hardware = Hardware::of_host(&described, &path.display().to_string())?;
-    Ok(Machine { hardware, here: None, data_sheet_gb_s: None, notes: Vec::new() })
+    let data_sheet = data_sheet(&hardware);
+    Ok(Machine { hardware, here: None, data_sheet, notes: Vec::new() })
+}
+
+/// What a profile says of its memory.
+fn of_profile(profile: &Profile) -> DataSheet {
+    let gb_s = (profile.devices == 1).then_some(profile.bandwidth_gbs);
+    match profile.kind {
+        Kind::Gpu => DataSheet { main_memory: None, gpu: gb_s },
+        Kind::Soc => DataSheet { main_memory: gb_s, gpu: gb_s },
+        Kind::Cpu => DataSheet { main_memory: gb_s, gpu: None },
+    }
+}
+
+/// What the catalogue knows of the parts of a machine that was looked at. The data sheet of a CPU is of a whole socket with
+/// all of its memory, of which a machine may have a small part; so it does not count.
+fn data_sheet(hardware: &Hardware) -> DataSheet {
+    let known = |name: &str| {
+        let found = profiles::find(name);
+        let is_known = !matches!(found.how, How::Unknown(_)) && found.profile.kind != Kind::Cpu;
+        is_known.then(|| of_profile(&found.profile))
+    };
+    let of_chip = known(&hardware.name).unwrap_or_default();
+    match hardware.machine.gpus.as_slice() {
+        [only] => DataSheet { gpu: known(&only.name).and_then(|sheet| sheet.gpu).or(of_chip.gpu), ..of_chip },
+        _ => DataSheet { gpu: None, ..of_chip },
+    }
 }
 
 /// From what `doctor --json` prints, or what `doctor --save` writes.

@@ -3,7 +3,7 @@
 use std::env;
 use std::path::{Path, PathBuf};
 
-use build_info::{BuildInfo, BuildKind};
+use build_info::{BuildInfo, BuildKind, HostFingerprint, Tuning};
 use diagnostic::{Error, Result, codes};
 use gguf::Header;
 use host::{Cpu, Host};
@@ -11,7 +11,6 @@ use planner::class;
 use store::{Build, Measured};
 
 use crate::environment::Variables;
-use crate::memory::Model;
 use crate::ui;
 
 /// Names another build than the one that this program lies in.
@@ -70,17 +69,23 @@ pub(crate) fn runs_on(info: &BuildInfo, cpu: &Cpu) -> Result<()> {
         .hint("a portable build runs on every x86-64: `cargo xtask install-fast`"))
 }
 
-/// What was measured, if it is known and can be read: damaged measurements cost speed, and should not cost the service.
-pub(crate) fn measured(build: &Build, host: &Host, model: &Model, variables: &Variables) -> Option<Measured> {
-    measured_of(build, host, &model.header, variables)
+/// What was measured with a model like this one, if it is known and can be read: damaged measurements cost speed, and should
+/// not cost the service.
+pub(crate) fn measured(build: &Build, host: &Host, header: &Header, variables: &Variables) -> Option<Measured> {
+    let class = class::of(header).ok()?;
+    build.measured(&fingerprint(host), &class, home(variables)).unwrap_or_else(not_used)
 }
 
-/// The same, for a model of which only the header is known.
-pub(crate) fn measured_of(build: &Build, host: &Host, header: &Header, variables: &Variables) -> Option<Measured> {
-    let class = class::of(header).ok()?;
-    let fingerprint = host.fingerprint().parse().expect("a host's fingerprint has the form that build_info asks for");
-    build.measured(&fingerprint, &class, home(variables)).unwrap_or_else(|error| {
-        ui::note(format!("what was measured is not used: {error}"));
-        None
-    })
+/// All that was measured, likewise.
+pub(crate) fn tuning(build: &Build, host: &Host, variables: &Variables) -> Option<Tuning> {
+    build.tuning(&fingerprint(host), home(variables)).unwrap_or_else(not_used)
+}
+
+fn fingerprint(host: &Host) -> HostFingerprint {
+    host.fingerprint().parse().expect("a host's fingerprint has the form that build_info asks for")
+}
+
+fn not_used<T>(error: Error) -> Option<T> {
+    ui::note(format!("what was measured is not used: {error}"));
+    None
 }

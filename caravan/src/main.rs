@@ -7,6 +7,7 @@
 //! | `environment` | variables, and the directory that Kubernetes mounts in their place |
 //! | `threads`, `memory` | how many threads, how long a context |
 //! | `hardware`, `subject` | the machine and the model that are asked about, and what was measured there |
+//! | `speed` | how fast it would be: measured, modelled, or from a data sheet |
 //! | `doctor` | `caravan doctor`: whether a model fits, and what to change |
 //! | `plan`, `validate` | configurations: written, and checked |
 //! | `watch`, `health` | memory while a server runs |
@@ -27,6 +28,7 @@ mod plan;
 mod run;
 mod serve;
 mod setting;
+mod speed;
 mod subject;
 mod threads;
 mod ui;

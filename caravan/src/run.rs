@@ -124,7 +124,7 @@ impl Flags {
             installed::runs_on(&build.info, &host.cpu)?;
         }
         let model = Model::open(&self.model)?;
-        let measured = installed::measured(&build, &host, &model, &variables);
+        let measured = installed::measured(&build, &host, &model.header, &variables);
         let known = Known::of(&build.info, measured.as_ref());
         let threads = threads::choose(&host, self.threads, self.force, known.as_ref(), &variables)?;
         let available = host.memory.budget.as_ref().filter(|_| !self.force).map(|bytes| bytes.value);

@@ -1,26 +1,32 @@
 //! The model that is asked about, how it is wanted, and what was measured of it: what `doctor` and `plan` have in common.
 
-use std::path::PathBuf;
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use diagnostic::{Error, Result, codes};
-use gguf::Header;
+use gguf::{Header, ModelFiles};
 use planner::class;
 use planner::configuration::Measured;
 use planner::described::Described;
 use planner::feasibility::{self, Answer, Question, UseCase};
-use planner::memory::Part;
-use planner::speed::{self, Origin};
 
 use crate::hardware::{self, Machine};
 use crate::memory::Model;
+use crate::speed::{self, Known, Speed};
 use crate::{environment, installed, threads};
+
+/// In place of a file's name: standard input.
+const STREAM: &str = "-";
+/// What stands in configurations for a file whose name is not known.
+const UNNAMED: &str = "model.gguf";
 
 /// What is asked about.
 #[derive(Debug, Args)]
 pub(crate) struct Wanted {
-    /// A GGUF file
-    #[arg(long, value_name = "FILE", conflicts_with = "model_size")]
+    /// A GGUF file; `-` reads the header of one from standard input, of which no more is taken than that, such as from
+    /// `curl -sL URL |`
+    #[arg(long, value_name = "FILE|-", conflicts_with = "model_size")]
     pub(crate) model: Option<PathBuf>,
     /// A model that is not there, by its size, such as `8B`: the usual shape of that size in `q4_k_m`
     #[arg(long, value_name = "SIZE")]
@@ -61,22 +67,6 @@ pub(crate) struct Found {
     pub(crate) measured: Vec<Measured>,
 }
 
-/// What is known of its speed.
-#[derive(Debug, Clone, PartialEq, serde::Serialize)]
-pub(crate) struct Speed {
-    /// How the figures came about: `measured`, `catalogue`, or `unknown`.
-    pub(crate) label: &'static str,
-    /// Tokens per second, prompts.
-    pub(crate) prompt: Option<f64>,
-    /// Tokens per second, generation.
-    pub(crate) generation: Option<f64>,
-    /// How far they may be off, in percent. Measured: half of what lies between the fastest and the slowest run, of the phase
-    /// that scattered more. Catalogue: what machines differ by in how much of their bandwidth they reach.
-    pub(crate) error_percent: Option<f64>,
-    /// In words.
-    pub(crate) text: String,
-}
-
 impl Wanted {
     /// Reads the model and answers.
     ///
@@ -100,10 +90,10 @@ impl Wanted {
         let subject = self.subject()?;
         let question =
             Question { header: &subject.header, use_case: self.use_case, ctx: self.ctx, min_ctx: self.min_ctx };
-        let (speed, measured) = measured(&subject, &mut machine);
+        let (known, measured) = measured(&subject.header, &mut machine);
         let answer = feasibility::answer(&question, &machine.hardware);
         let mut answer = answer.map_err(|error| error.context(format_args!("model `{}`", subject.path)))?;
-        let speed = machine.data_sheet_gb_s.map_or(speed, |gb_s| by_data_sheet(gb_s, &subject.header, &answer));
+        let speed = speed::of(&subject.header, &answer, &known);
         if !machine.hardware.machine.gpus.is_empty() {
             answer.notes.push(
                 "Caravan's own builds compute on the CPU: this needs a llama.cpp that was built for the GPU".to_owned(),
@@ -118,21 +108,14 @@ impl Wanted {
 
     fn subject(&self) -> Result<Subject> {
         match (&self.model, self.model_size) {
+            (Some(path), _) if path == Path::new(STREAM) => from_stream(),
             (Some(path), _) => {
                 let model = Model::open(path)?;
-                let class = class::of(&model.header)
-                    .map_err(|error| error.context(format_args!("model `{}`", path.display())))?;
-                Ok(Subject {
-                    header: model.header,
-                    path: model.path.display().to_string(),
-                    size: class.size().to_owned(),
-                    precision: class.quant().to_owned(),
-                    described: false,
-                })
+                Subject::of(model.header, model.path.display().to_string())
             }
             (None, Some(described)) => Ok(Subject {
                 header: described.header(),
-                path: "model.gguf".to_owned(),
+                path: UNNAMED.to_owned(),
                 size: format!("{}B", described.billions),
                 precision: described.quant.to_string(),
                 described: true,
@@ -143,123 +126,43 @@ impl Wanted {
     }
 }
 
-/// What was measured of models like this one with the active build, and the threads that it found. Nothing is known of other
-/// machines, and of builds that are not there.
-fn measured(subject: &Subject, machine: &mut Machine) -> (Speed, Vec<Measured>) {
-    let unknown = |text: &str| {
-        let text = text.to_owned();
-        (Speed { label: "unknown", prompt: None, generation: None, error_percent: None, text }, Vec::new())
-    };
-    let Some(host) = &machine.here else { return unknown("unknown: nothing was measured on that machine") };
-    let not_yet = "not measured yet: `cargo xtask bench --model FILE` does it";
+impl Subject {
+    fn of(header: Header, path: String) -> Result<Subject> {
+        let class = class::of(&header).map_err(|error| error.context(format_args!("model `{path}`")))?;
+        let (size, precision) = (class.size().to_owned(), class.quant().to_owned());
+        Ok(Subject { header, path, size, precision, described: false })
+    }
+}
+
+/// A model whose beginning comes through standard input.
+fn from_stream() -> Result<Subject> {
+    let stream = std::io::stdin();
+    if stream.is_terminal() {
+        return Err(Error::new(codes::MODEL_UNREADABLE, "standard input is a terminal, and no model")
+            .hint("`curl -sL URL | caravan doctor --model -`"));
+    }
+    let files = ModelFiles::from_stream("standard input", stream.lock())?;
+    files.check_loadable().map_err(|error| error.context("model `standard input`"))?;
+    Subject::of(files.header, UNNAMED.to_owned())
+}
+
+/// What is known of the machine that has to do with speed, and the options that were measured with models like this one; the
+/// threads that were found go into `machine`.
+fn measured(header: &Header, machine: &mut Machine) -> (Known, Vec<Measured>) {
+    let data_sheet = machine.data_sheet;
+    let Some(host) = &machine.here else { return (Known { tuning: None, data_sheet, here: false }, Vec::new()) };
+    let nothing = Known { tuning: None, data_sheet, here: true };
     let variables = environment::of_process();
-    let Ok(build) = installed::find(&variables) else { return unknown(not_yet) };
-    let Some(found) = installed::measured_of(&build, host, &subject.header, &variables) else {
-        return unknown(not_yet);
-    };
+    let Ok(build) = installed::find(&variables) else { return (nothing, Vec::new()) };
+    let known = Known { tuning: installed::tuning(&build, host, &variables), ..nothing };
+    let Some(found) = installed::measured(&build, host, header, &variables) else { return (known, Vec::new()) };
     let source = threads::source(&found);
-    let known = threads::Known::of(&build.info, Some(&found));
-    if let Ok(choice) = threads::choose(host, None, false, known.as_ref(), &variables) {
+    let threads = threads::Known::of(&build.info, Some(&found));
+    if let Ok(choice) = threads::choose(host, None, false, threads.as_ref(), &variables) {
         let (generation, prompt, why) = (choice.generation, choice.prompt, choice.why);
         machine.hardware.threads = Some(planner::hardware::Threads { generation, prompt, why });
     }
     let option = |(name, value): (&str, String)| Measured { name: name.to_owned(), value, source: source.clone() };
     let options = found.tuning.options().map(option).collect();
-    let tuning = &found.tuning;
-    let (prompt, generation) = (tuning.prompt.tokens_per_second, tuning.generation.tokens_per_second);
-    if found.class.size() != subject.size {
-        let text = format!(
-            "not measured yet with this size (with {} it was): `cargo xtask bench --model FILE` does it",
-            found.class
-        );
-        return (Speed { label: "unknown", prompt: None, generation: None, error_percent: None, text }, options);
-    }
-    let error = scatter(&tuning.prompt).max(scatter(&tuning.generation));
-    let text = format!(
-        "measured ({source}): prompts {prompt:.1}, generation {generation:.1} tokens/s, \u{b1} {error:.0} %; in a short context, \
-         a full one is slower"
-    );
-    let speed = Speed {
-        label: "measured",
-        prompt: Some(prompt),
-        generation: Some(generation),
-        error_percent: Some(error),
-        text,
-    };
-    (speed, options)
-}
-
-/// What the data sheet of another machine lets expect of generation, where one memory is read alone.
-fn by_data_sheet(gb_s: f64, header: &Header, answer: &Answer) -> Speed {
-    let unknown = |text: String| Speed { label: "unknown", prompt: None, generation: None, error_percent: None, text };
-    let breakdown = &answer.breakdown;
-    if breakdown.gpu_layers > 0 && breakdown.gpu_layers < breakdown.layers {
-        let rest = breakdown.layers - breakdown.gpu_layers;
-        return unknown(format!(
-            "unknown: {rest} layers are read from main memory, and no profile knows how fast that is"
-        ));
-    }
-    let expected = |context: u64| {
-        let bytes = header.bytes_per_token().ok()?.saturating_add(context);
-        speed::from_bandwidth(gb_s, bytes, Origin::Catalogue)
-    };
-    let (Some(empty), Some(full)) = (expected(0), expected(breakdown.bytes(Part::KvCache))) else {
-        return unknown("unknown: the model's file does not say what a token reads".to_owned());
-    };
-    let range = |speed: speed::Speed| {
-        let (least, most) = speed.range();
-        format!("{least:.1} to {most:.1}")
-    };
-    let text = format!(
-        "catalogue, from {gb_s} GB/s of the data sheet: generation {} tokens/s in a short context, {} in a full one",
-        range(empty),
-        range(full),
-    );
-    Speed {
-        label: "catalogue",
-        prompt: None,
-        generation: Some(empty.tokens_per_second),
-        error_percent: Some(empty.error_above * 100.0),
-        text,
-    }
-}
-
-/// Half of what lies between the fastest and the slowest run of the winner, in percent of the median.
-fn scatter(phase: &build_info::PhaseTuning) -> f64 {
-    let winner = phase.trials.iter().find(|trial| trial.threads == phase.threads);
-    let samples = winner.map(|trial| trial.samples.as_slice()).unwrap_or_default();
-    let (least, most) =
-        samples.iter().fold((f64::MAX, f64::MIN), |(low, high), speed| (low.min(*speed), high.max(*speed)));
-    if samples.is_empty() || phase.tokens_per_second <= 0.0 {
-        return 0.0;
-    }
-    (most - least) / 2.0 / phase.tokens_per_second * 100.0
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// What is said of 8B on a machine of the catalogue.
-    fn said(profile: &str, use_case: UseCase) -> Speed {
-        let machine = hardware::find(profile).unwrap();
-        let header = "8B".parse::<Described>().unwrap().header();
-        let question = Question { header: &header, use_case, ctx: None, min_ctx: None };
-        let answer = feasibility::answer(&question, &machine.hardware).unwrap();
-        by_data_sheet(machine.data_sheet_gb_s.unwrap(), &header, &answer)
-    }
-
-    #[test]
-    fn a_data_sheet_gives_a_range_and_no_prompt_speed() {
-        let speed = said("rtx-4090", UseCase::General);
-        assert_eq!((speed.label, speed.prompt), ("catalogue", None));
-        insta::assert_snapshot!(speed.text, @"catalogue, from 1008 GB/s of the data sheet: generation 87.3 to 207.4 tokens/s in a short context, 70.8 to 168.3 in a full one");
-    }
-
-    #[test]
-    fn of_a_split_nothing_is_said() {
-        let speed = said("rtx-4060", UseCase::CodingAssistant);
-        assert_eq!((speed.label, speed.generation), ("unknown", None));
-        insta::assert_snapshot!(speed.text, @"unknown: 9 layers are read from main memory, and no profile knows how fast that is");
-    }
+    (known, options)
 }

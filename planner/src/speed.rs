@@ -32,12 +32,14 @@ pub struct Speed {
     pub error_above: f64,
 }
 
-/// How far measurements of one machine are taken to differ from one hour to the next, as a share. A choice; a busy machine
-/// differs by more, and `bench` says so.
+/// How far measurements of one machine are taken to differ from one hour to the next at least, as a share. A choice; a busy
+/// machine differs by more, and `bench` says so.
 const MEASURED_ERROR: f64 = 0.05;
-/// How far a speed scaled from another model of the same machine may be off. Among three quantisations of one size on one
-/// machine it was 9 % (the tests below), which is too few to promise that.
-const MODELLED_ERROR: f64 = 0.3;
+/// How far a speed scaled from another model of the same machine may be off that the same kernels compute. A choice.
+const SAME_KERNELS_ERROR: f64 = 0.3;
+/// The same where other kernels compute it, that is, with another quantisation: among the four of one size on one machine it
+/// was up to 38 % (the tests below), because kernels of small types are bound by arithmetic and those of large ones by memory.
+const OTHER_KERNELS_ERROR: f64 = 0.45;
 /// The share of the bandwidth that is reached at least and at most when one token is generated: a choice, below and above
 /// the 56 to 89 % that `bench` has shown of Q4_K_M (README).
 const SHARE: (f64, f64) = (0.4, 0.95);
@@ -46,14 +48,22 @@ const SHARE: (f64, f64) = (0.4, 0.95);
 const SPLIT_ERROR: f64 = 0.06;
 
 impl Speed {
-    /// A speed that was measured with models of this class.
-    pub fn measured(tokens_per_second: f64) -> Option<Speed> {
-        Speed::new(tokens_per_second, Origin::Measured, MEASURED_ERROR, MEASURED_ERROR)
+    /// A speed that was measured with models of this class, and by which share of it the samples scattered.
+    pub fn measured(tokens_per_second: f64, scatter: f64) -> Option<Speed> {
+        let error = scatter.max(MEASURED_ERROR);
+        Speed::new(tokens_per_second, Origin::Measured, error, error)
     }
 
     /// The same as a range: the least and the most that it may be.
     pub fn range(&self) -> (f64, f64) {
         (self.tokens_per_second * (1.0 - self.error_below), self.tokens_per_second * (1.0 + self.error_above))
+    }
+
+    /// The same when it is known not to be faster than that.
+    #[must_use]
+    pub fn at_most(self, tokens_per_second: f64) -> Speed {
+        let above = (tokens_per_second / self.tokens_per_second - 1.0).max(0.0);
+        Speed { error_above: self.error_above.min(above), ..self }
     }
 
     fn new(tokens_per_second: f64, origin: Origin, error_below: f64, error_above: f64) -> Option<Speed> {
@@ -72,10 +82,23 @@ pub struct Reference {
     pub cost: u64,
 }
 
+/// Whether two models are computed by the same kernels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kernels {
+    /// They have the same quantisation.
+    Same,
+    /// They have not.
+    Other,
+}
+
 /// The speed of a model that costs `cost` per token where another one was measured: as fast as that, by cost.
-pub fn scaled(reference: Reference, cost: u64) -> Option<Speed> {
+pub fn scaled(reference: Reference, cost: u64, kernels: Kernels) -> Option<Speed> {
     let ratio = reference.cost as f64 / cost as f64;
-    Speed::new(reference.tokens_per_second * ratio, Origin::Modelled, MODELLED_ERROR, MODELLED_ERROR)
+    let error = match kernels {
+        Kernels::Same => SAME_KERNELS_ERROR,
+        Kernels::Other => OTHER_KERNELS_ERROR,
+    };
+    Speed::new(reference.tokens_per_second * ratio, Origin::Modelled, error, error)
 }
 
 /// What generation reaches at most on a machine whose read bandwidth was measured, in GB/s, when a token reads `bytes`; the
@@ -125,7 +148,7 @@ mod tests {
     use super::*;
 
     fn measured(tokens_per_second: f64) -> Speed {
-        Speed::measured(tokens_per_second).unwrap()
+        Speed::measured(tokens_per_second, 0.0).unwrap()
     }
 
     /// A 14B model of 48 layers on an RTX 5060 Ti, by `--n-gpu-layers`, from
@@ -170,18 +193,27 @@ mod tests {
         };
         let reference = Reference { tokens_per_second: 26.4, cost: cost(Quant::Q4KM) };
         for (quant, seen) in [(Quant::Q6K, 21.4), (Quant::Q8_0, 16.2)] {
-            let predicted = scaled(reference, cost(quant)).unwrap();
+            let predicted = scaled(reference, cost(quant), Kernels::Other).unwrap();
             assert_eq!(predicted.origin, Origin::Modelled);
             let off = predicted.tokens_per_second / seen - 1.0;
             assert!(off.abs() < 0.12, "{quant}: {off}");
+        }
+        // docs/figures/builds-avx512-*.json: another EPYC, the portable build; each predicts the others.
+        let seen = [(Quant::Q4KM, 53.1), (Quant::Q4_0, 52.2), (Quant::Q8_0, 31.1), (Quant::F16, 21.5)];
+        for (measured, tokens_per_second) in seen {
+            for (quant, seen) in seen {
+                let reference = Reference { tokens_per_second, cost: cost(measured) };
+                let (least, most) = scaled(reference, cost(quant), Kernels::Other).unwrap().range();
+                assert!((least..=most).contains(&seen), "{quant} from {measured}: {least} to {most}, not {seen}");
+            }
         }
     }
 
     #[test]
     fn what_nobody_measured_has_no_figure() {
         assert_eq!(best([None, None]), None);
-        assert_eq!(Speed::measured(0.0), None);
-        assert_eq!(Speed::measured(f64::NAN), None);
+        assert_eq!(Speed::measured(0.0, 0.0), None);
+        assert_eq!(Speed::measured(f64::NAN, 0.0), None);
         assert_eq!(from_bandwidth(30.0, 0, Origin::Measured), None);
         assert_eq!(split(measured(1.0), measured(2.0), 1.1), None);
     }
@@ -191,7 +223,7 @@ mod tests {
         let modelled = from_bandwidth(30.0, 600_000_000, Origin::Measured);
         let catalogue = from_bandwidth(30.0, 600_000_000, Origin::Catalogue);
         assert_eq!(modelled.unwrap().origin, Origin::Modelled, "a speed from a measured bandwidth was not measured");
-        assert_eq!(best([catalogue, modelled, Speed::measured(20.0)]), Speed::measured(20.0));
+        assert_eq!(best([catalogue, modelled, Some(measured(20.0))]), Some(measured(20.0)));
         assert_eq!(best([catalogue, modelled]), modelled);
         let split = split(measured(3.0), catalogue.unwrap(), 0.5).unwrap();
         assert_eq!(split.origin, Origin::Catalogue, "a sum is as sure as its least sure part");

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use build_info::{BuildInfo, ClassTuning, HostFingerprint, ModelClass};
+use build_info::{BuildInfo, ClassTuning, HostFingerprint, ModelClass, Tuning};
 use diagnostic::{Error, Result, codes};
 
 use crate::Store;
@@ -49,6 +49,17 @@ impl Build {
         Some(Store::at(builds.parent()?))
     }
 
+    /// All that was measured for this build on a host, if anything was.
+    ///
+    /// # Errors
+    /// As [`Build::measured`].
+    pub fn tuning(&self, host: &HostFingerprint, home: Option<&Path>) -> Result<Option<Tuning>> {
+        match (self.store(home), self.info.id()) {
+            (Some(store), Ok(id)) => store.tuning(host, &id),
+            _ => Ok(None),
+        }
+    }
+
     /// What was measured for this build on a host with models of the class, or else of the same quantisation, the newest
     /// first: what a CPU does best depends on the kernels, and these on the quantisation.
     ///
@@ -60,8 +71,7 @@ impl Build {
         class: &ModelClass,
         home: Option<&Path>,
     ) -> Result<Option<Measured>> {
-        let (Some(store), Ok(id)) = (self.store(home), self.info.id()) else { return Ok(None) };
-        let Some(tuning) = store.tuning(host, &id)? else { return Ok(None) };
+        let Some(tuning) = self.tuning(host, home)? else { return Ok(None) };
         let alike = tuning.classes.into_iter().filter(|(other, _)| other.quant() == class.quant());
         let best = alike.max_by_key(|(other, tuning)| (other == class, tuning.date));
         Ok(best.map(|(class, tuning)| Measured { class, tuning }))

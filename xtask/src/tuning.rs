@@ -10,6 +10,8 @@ use measure::{Phase, Test};
 use serde::Deserialize;
 use store::Store;
 
+use crate::models::Model;
+
 /// A search as it lies in the store: what was measured, and what came of it once it ended.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Kept {
@@ -25,7 +27,7 @@ pub(crate) fn found(store: &Store, host: &HostFingerprint, class: &ModelClass) -
 }
 
 /// What is kept of a search, and of which build; `None` when not both phases were measured.
-pub(crate) fn of(outcome: &Outcome, journal: &Journal) -> Option<(BuildId, ClassTuning)> {
+pub(crate) fn of(outcome: &Outcome, journal: &Journal, model: &Model) -> Option<(BuildId, ClassTuning)> {
     let together = outcome.together.as_ref()?;
     let baseline = outcome.baseline.run.build.parse().ok()?;
     let (tuned, rates) =
@@ -41,6 +43,7 @@ pub(crate) fn of(outcome: &Outcome, journal: &Journal) -> Option<(BuildId, Class
         prompt: phase(Phase::Prompt, rates.prompt, together.baseline.prompt)?,
         settings: tuned.run.options.iter().map(|(name, value)| (name.clone(), value.as_str().into())).collect(),
         environment: tuned.run.environment.clone(),
+        bytes_per_token: model.bytes_per_token(outcome.sizes.generation),
         search: Some(Search {
             goal: name(outcome.goal).to_owned(),
             baseline,

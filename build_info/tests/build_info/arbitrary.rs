@@ -149,15 +149,16 @@ fn class_tuning() -> impl Strategy<Value = ClassTuning> {
             extra,
         },
     );
-    let found = (settings, btree_map(text(), text(), 0..2), option::of(search));
+    let found = (settings, btree_map(text(), text(), 0..2), option::of(any::<u64>()), option::of(search));
     (date(), any::<bool>(), phase(), phase(), found, extra()).prop_map(
-        |(date, unstable, generation, prompt, (settings, environment, search), extra)| ClassTuning {
+        |(date, unstable, generation, prompt, (settings, environment, bytes_per_token, search), extra)| ClassTuning {
             date,
             unstable,
             generation,
             prompt,
             settings,
             environment,
+            bytes_per_token,
             search,
             extra,
         },

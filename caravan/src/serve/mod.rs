@@ -125,7 +125,7 @@ impl Flags {
         let build = installed::find(&variables)?;
         let model = self.model(&variables)?;
         let measured = match &model {
-            Some(model) => installed::measured(&build, &host, model, &variables),
+            Some(model) => installed::measured(&build, &host, &model.header, &variables),
             None => None,
         };
         let auto = match self.auto {

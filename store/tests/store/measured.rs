@@ -25,6 +25,7 @@ fn measured(threads: u32, tokens_per_second: f64) -> ClassTuning {
         prompt: phase(512),
         settings: Default::default(),
         environment: Default::default(),
+        bytes_per_token: Some(600_000_000),
         search: None,
         extra: Extra::new(),
     }

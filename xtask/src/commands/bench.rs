@@ -269,6 +269,7 @@ fn tuning_of(report: &Report, label: &str, baseline: usize) -> Option<ClassTunin
         prompt: phase_of(report, label, Phase::Prompt, winners.prompt.threads, baseline)?,
         settings: Default::default(),
         environment: Default::default(),
+        bytes_per_token: report.model.bytes_per_token,
         search: None,
         extra: Default::default(),
     })

@@ -223,7 +223,7 @@ fn save(path: &Path, journal: &Journal, outcome: Option<&Outcome>) -> Result<()>
 
 /// Keeps what was found as the tuning of the build that won.
 fn keep(store: &Store, host: &Host, model: &Model, outcome: &Outcome, journal: &Journal) -> Result<()> {
-    let Some((id, found)) = tuning::of(outcome, journal) else {
+    let Some((id, found)) = tuning::of(outcome, journal, model) else {
         ui::note(match outcome.stopped {
             Some(_) => "not kept  as tuning: the time ran out before anything was certain",
             None => "not kept  as tuning: llama.cpp's own settings are as good as any",

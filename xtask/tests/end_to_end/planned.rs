@@ -132,3 +132,19 @@ fn serve_takes_what_was_decided() {
         "{said}"
     );
 }
+
+#[test]
+fn a_model_that_is_still_elsewhere_is_asked_about_by_its_first_bytes() {
+    let installed = Installed::find();
+    let mut asked = caravan(&installed);
+    let done =
+        output(asked.args(["doctor", "--json", "--model", "-"]).stdin(fs::File::open(installed.tiny_model()).unwrap()));
+    assert!(done.status.success(), "{}", text(&done.stderr));
+    let from_stream: serde_json::Value = serde_json::from_slice(&done.stdout).unwrap();
+    let done = output(caravan(&installed).args(["doctor", "--json", "--model"]).arg(installed.tiny_model()));
+    let from_file: serde_json::Value = serde_json::from_slice(&done.stdout).unwrap();
+    assert_eq!(from_stream["memory"], from_file["memory"]);
+    assert_eq!(from_stream["model"]["precision"], from_file["model"]["precision"]);
+    let done = output(caravan(&installed).args(["doctor", "--model", "-"]).stdin(std::process::Stdio::null()));
+    assert_eq!(done.status.code(), Some(diagnostic::codes::MODEL_INVALID.exit.into()), "{}", text(&done.stderr));
+}

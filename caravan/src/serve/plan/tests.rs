@@ -79,6 +79,7 @@ fn measured(settings: &[(&str, &str)], environment: &[(&str, &str)]) -> Measured
             prompt: phase(8),
             settings: settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).into())).collect(),
             environment: environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+            bytes_per_token: None,
             search: None,
             extra: Default::default(),
         },
