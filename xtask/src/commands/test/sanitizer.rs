@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use diagnostic::Result;
 use host::Host;
+use llama_build::CompilePlan;
 use llama_build::native::{self, Locations, Options};
 use llama_build::toolchain::{self, Wishes};
 
@@ -13,6 +14,7 @@ use super::{Setting, cargo, failed};
 use crate::{compile, machine, source, workspace};
 
 const WHAT: &str = "address sanitizer";
+const TOOL: &str = "llama-completion";
 
 /// Compiles llama.cpp with the sanitizer, and runs the tests with it.
 ///
@@ -43,7 +45,9 @@ pub(super) fn run(setting: &Setting) -> Result<()> {
             commit: source.commit.clone(),
             build_dir: dir.join("build"),
         };
-        let plan = native::plan(&options, &toolchain, None, &at)?;
+        // Of the tools, only the one that the tests compare with; llama.cpp's library comes with it.
+        let all = native::plan(&options, &toolchain, None, &at)?;
+        let plan = CompilePlan { target: TOOL.to_owned(), ..all };
         compile::native(&plan)?;
         plan
     };
