@@ -129,7 +129,7 @@ fn tried(tunes: &[Named<Tune>]) -> String {
     for Named { report, .. } in tunes {
         let outcome = &report.outcome;
         let goal = crate::tuning::name(outcome.goal);
-        let title = format!("What was tried for {}, goal `{goal}`", report.model);
+        let title = format!("What was tried for {}, goal `{goal}`, on {}", report.model, describe(&report.machine));
         let head = "| knob | choice | prompt | generation | verdict |\n|---|---|--:|--:|---|\n";
         write!(text, "<details><summary>{title}</summary>\n\n{head}").expect("a String takes any text");
         for tried in &outcome.tried {
