@@ -73,19 +73,19 @@ pub(crate) fn runs_on(info: &BuildInfo, cpu: &Cpu) -> Result<()> {
 /// not cost the service.
 pub(crate) fn measured(build: &Build, host: &Host, header: &Header, variables: &Variables) -> Option<Measured> {
     let class = class::of(header).ok()?;
-    build.measured(&fingerprint(host), &class, home(variables)).unwrap_or_else(not_used)
+    build.measured(&fingerprint(host), &class, home(variables)).unwrap_or_else(|error| not_used(&error))
 }
 
 /// All that was measured, likewise.
 pub(crate) fn tuning(build: &Build, host: &Host, variables: &Variables) -> Option<Tuning> {
-    build.tuning(&fingerprint(host), home(variables)).unwrap_or_else(not_used)
+    build.tuning(&fingerprint(host), home(variables)).unwrap_or_else(|error| not_used(&error))
 }
 
 fn fingerprint(host: &Host) -> HostFingerprint {
     host.fingerprint().parse().expect("a host's fingerprint has the form that build_info asks for")
 }
 
-fn not_used<T>(error: Error) -> Option<T> {
+fn not_used<T>(error: &Error) -> Option<T> {
     ui::note(format!("what was measured is not used: {error}"));
     None
 }
