@@ -8,6 +8,8 @@ use planner::feasibility::Answer;
 use planner::memory::Part;
 use planner::speed::{self, Kernels, Origin, Reference};
 
+use crate::threads::class_on_day;
+
 /// What is known of the speed.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub(crate) struct Speed {
@@ -133,12 +135,11 @@ fn as_measured(measured: &ClassTuning, class: &ModelClass, cost: Cost) -> Option
     let generation = of(&measured.generation)?;
     let reference = Reference { tokens_per_second: generation.tokens_per_second, cost: cost.weights };
     let full = speed::scaled(reference, cost.weights.saturating_add(cost.context), Kernels::Same)?;
-    let date: String = measured.date.to_string().chars().take("2026-01-01".len()).collect();
     Some(Device {
         prompt: of(&measured.prompt),
         generation,
         full: full.at_most(generation.tokens_per_second),
-        from: format!("{class} on {date}"),
+        from: class_on_day(class, measured),
     })
 }
 

@@ -155,7 +155,9 @@ fn measured(header: &Header, machine: &mut Machine) -> (Known, Vec<Measured>) {
     let variables = environment::of_process();
     let Ok(build) = installed::find(&variables) else { return (nothing, Vec::new()) };
     let known = Known { tuning: installed::tuning(&build, host, &variables), ..nothing };
-    let Some(found) = installed::measured(&build, host, header, &variables) else { return (known, Vec::new()) };
+    let class = class::of(header).ok();
+    let found = known.tuning.as_ref().zip(class).and_then(|(tuning, class)| store::Measured::of(tuning, &class));
+    let Some(found) = found else { return (known, Vec::new()) };
     let source = threads::source(&found);
     let threads = threads::Known::of(&build.info, Some(&found));
     if let Ok(choice) = threads::choose(host, None, false, threads.as_ref(), &variables) {

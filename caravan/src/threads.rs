@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU32;
 
-use build_info::BuildInfo;
+use build_info::{BuildInfo, ClassTuning, ModelClass};
 use diagnostic::{Error, Result};
 use host::Host;
 use host::job::JobThreads;
@@ -44,8 +44,13 @@ impl Known {
 
 /// Where a measured setting comes from, for people: `tuning of 1b/q4_k_m on 2026-11-20`.
 pub(crate) fn source(measured: &Measured) -> String {
-    let date: String = measured.tuning.date.to_string().chars().take("2026-01-01".len()).collect();
-    format!("tuning of {} on {date}", measured.class)
+    format!("tuning of {}", class_on_day(&measured.class, &measured.tuning))
+}
+
+/// A class of models and when it was measured: `1b/q4_k_m on 2026-11-20`.
+pub(crate) fn class_on_day(class: &ModelClass, tuning: &ClassTuning) -> String {
+    let date: String = tuning.date.to_string().chars().take("2026-01-01".len()).collect();
+    format!("{class} on {date}")
 }
 
 /// The threads for both phases, and why so many: `--threads`; the job's variable; what is known; the heuristic. All but

@@ -60,8 +60,7 @@ impl Build {
         }
     }
 
-    /// What was measured for this build on a host with models of the class, or else of the same quantisation, the newest
-    /// first: what a CPU does best depends on the kernels, and these on the quantisation.
+    /// What was measured for this build on a host that holds for models of the class: [`Measured::of`].
     ///
     /// # Errors
     /// The measurements are damaged, or newer than this program.
@@ -71,9 +70,16 @@ impl Build {
         class: &ModelClass,
         home: Option<&Path>,
     ) -> Result<Option<Measured>> {
-        let Some(tuning) = self.tuning(host, home)? else { return Ok(None) };
-        let alike = tuning.classes.into_iter().filter(|(other, _)| other.quant() == class.quant());
-        let best = alike.max_by_key(|(other, tuning)| (other == class, tuning.date));
-        Ok(best.map(|(class, tuning)| Measured { class, tuning }))
+        Ok(self.tuning(host, home)?.and_then(|tuning| Measured::of(&tuning, class)))
+    }
+}
+
+impl Measured {
+    /// What holds for models of the class: measured with them, or else with others of the same quantisation, the newest
+    /// first: what a CPU does best depends on the kernels, and these on the quantisation.
+    pub fn of(tuning: &Tuning, class: &ModelClass) -> Option<Measured> {
+        let alike = tuning.classes.iter().filter(|(other, _)| other.quant() == class.quant());
+        let (class, tuning) = alike.max_by_key(|(other, tuning)| (*other == class, tuning.date))?;
+        Some(Measured { class: class.clone(), tuning: tuning.clone() })
     }
 }
