@@ -142,7 +142,7 @@ fn from_stream() -> Result<Subject> {
             .hint("`curl -sL URL | caravan doctor --model -`"));
     }
     let files = ModelFiles::from_stream("standard input", stream.lock())?;
-    files.check_loadable().map_err(|error| error.context("model `standard input`"))?;
+    files.check_loadable("standard input")?;
     Subject::of(files.header, UNNAMED.to_owned())
 }
 

@@ -99,7 +99,7 @@ const LIMITS: Limits = Limits {
 fn remote(url: &str, limits: &Limits) -> Result<Header> {
     let open = |part: &str| Remote::open(&http::beside(url, part)?, limits);
     let files = ModelFiles::read(&http::file_name(url)?, Arrays::SHORT, open)?;
-    files.check_loadable().map_err(|error| error.context(format_args!("model `{url}`")))?;
+    files.check_loadable(url)?;
     Ok(files.header)
 }
 

@@ -1,5 +1,6 @@
 //! A whole model: one file or all of its parts, of any byte order, from wherever ranges of bytes can be read.
 
+use std::fmt::Display;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read, Seek};
 use std::ops::Range;
@@ -71,7 +72,7 @@ impl ModelFiles {
     /// As both.
     pub fn open_loadable(path: &Path) -> Result<ModelFiles> {
         let files = ModelFiles::open(path, Arrays::SHORT)?;
-        files.check_loadable().map_err(|error| error.context(format_args!("model `{}`", path.display())))?;
+        files.check_loadable(path.display())?;
         Ok(files)
     }
 
@@ -109,17 +110,19 @@ impl ModelFiles {
         })
     }
 
-    /// Refuses what llama.cpp cannot load on this machine: a model that was written for the other byte order.
+    /// Refuses what llama.cpp cannot load on this machine: a model that was written for the other byte order. `model` names
+    /// it in the message.
     ///
     /// # Errors
     /// [`codes::MODEL_INVALID`].
-    pub fn check_loadable(&self) -> Result<()> {
+    pub fn check_loadable(&self, model: impl Display) -> Result<()> {
         if self.byte_order == ByteOrder::NATIVE {
             return Ok(());
         }
         let (there, here) = (self.byte_order, ByteOrder::NATIVE);
         Err(invalid(format!("written for {there} machines, and this one is {here}"))
-            .hint("llama.cpp's `gguf_convert_endian.py` turns it round"))
+            .hint("llama.cpp's `gguf_convert_endian.py` turns it round")
+            .context(format_args!("model `{model}`")))
     }
 
     /// How large the files are together; `None` where a server does not say so.
