@@ -4,7 +4,7 @@ use std::borrow::BorrowMut;
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Output};
 
 use tempfile::TempDir;
 
@@ -114,7 +114,7 @@ impl Portable {
 
 pub(crate) fn output(mut command: impl BorrowMut<Command>) -> Output {
     let command = command.borrow_mut();
-    command.stdin(Stdio::null()).output().unwrap_or_else(|error| panic!("{command:?}: {error}"))
+    command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"))
 }
 
 pub(crate) fn text(bytes: &[u8]) -> String {
