@@ -323,7 +323,35 @@ fn every_goal_has_its_own_time() {
         let outcome = search(&usual_space(), &wish, SIZES, &mut journal, &mut machine, &mut |_| Ok(())).unwrap();
         assert_eq!(outcome.stopped, None, "{goal:?}");
     }
-    assert_eq!(journal.seconds.len(), 3);
+    assert_eq!(journal.spent.len(), 3);
+}
+
+#[test]
+fn another_build_has_the_whole_time_again() {
+    let mut journal = Journal::new("here".into());
+    let wish = Wish { budget: Duration::from_secs(5 * 30), ..wish(Goal::Prompt) };
+    let mut run = |space: &Space| {
+        let mut machine = Machine::new(usual);
+        let found = search(space, &wish, SIZES, &mut journal, &mut machine, &mut |_| Ok(())).unwrap();
+        (found.stopped, machine.measured)
+    };
+    let old = usual_space();
+    let (stopped, measured) = run(&old);
+    assert_eq!((stopped, measured > 0), (Some(Stop::Budget), true));
+
+    let mut new = usual_space();
+    new.baseline.run.build = "b".to_owned();
+    assert_eq!(run(&new), (Some(Stop::Budget), measured));
+
+    let mut both = usual_space();
+    let change = Change { build: Some(("b".to_owned(), "/opt/b/bin/llama-bench".into())), ..Change::default() };
+    both.stages[0].knobs.push(Knob::of_both("build", vec![Choice::new("b", change)]));
+    assert_eq!(both.builds(), ["a", "b"]);
+    assert!(run(&both).1 > 0);
+
+    for known in [&old, &new, &both] {
+        assert_eq!(run(known), (Some(Stop::Budget), 0));
+    }
 }
 
 #[test]

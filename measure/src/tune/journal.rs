@@ -1,7 +1,5 @@
 //! Every round that was measured, so that nothing is measured twice and nothing is lost.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -10,7 +8,7 @@ use super::setup::Launch;
 use crate::llama_bench::Test;
 
 /// Version of [`Journal`]'s JSON; higher when a key changes its meaning or goes.
-pub const SCHEMA_VERSION: u32 = 1;
+pub const SCHEMA_VERSION: u32 = 2;
 
 /// The rounds measured on one machine with one model.
 ///
@@ -24,15 +22,28 @@ pub struct Journal {
     pub subject: Value,
     /// How many tokens are measured.
     pub sizes: Option<Sizes>,
-    /// Time that was spent on each goal, in seconds; rounds that one takes from another cost it nothing.
-    pub seconds: BTreeMap<Goal, f64>,
-    /// The budget of each goal that ran out, in seconds: with no more time, nothing more is measured.
+    /// The time that each search took; rounds that one takes from another cost it nothing.
     #[serde(default)]
-    pub exhausted: BTreeMap<Goal, u64>,
+    pub spent: Vec<Spent>,
     /// The median time of a process, in seconds; zero until one has run.
     pub seconds_per_process: f64,
     /// In the order in which they were measured.
     pub rounds: Vec<Round>,
+}
+
+/// The time of one search: of a goal among some builds. With another build there is something new to measure, and the
+/// whole budget for it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Spent {
+    /// What was searched for.
+    pub goal: Goal,
+    /// [`Space::builds`](super::Space::builds).
+    pub builds: Vec<String>,
+    /// In seconds.
+    pub seconds: f64,
+    /// The budget that ran out, in seconds: with no more time, nothing more is measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exhausted: Option<u64>,
 }
 
 /// Tokens per sample, small enough for the time there is.
@@ -100,11 +111,24 @@ impl Journal {
             schema_version: SCHEMA_VERSION,
             subject,
             sizes: None,
-            seconds: BTreeMap::new(),
-            exhausted: BTreeMap::new(),
+            spent: Vec::new(),
             seconds_per_process: 0.0,
             rounds: Vec::new(),
         }
+    }
+
+    /// What a search took until now, if it ever began.
+    pub fn spent(&self, goal: Goal, builds: &[String]) -> Option<&Spent> {
+        self.spent.iter().find(|spent| spent.goal == goal && spent.builds == builds)
+    }
+
+    pub(crate) fn spent_mut(&mut self, goal: Goal, builds: &[String]) -> &mut Spent {
+        let known = self.spent.iter().position(|spent| spent.goal == goal && spent.builds == builds);
+        let index = known.unwrap_or_else(|| {
+            self.spent.push(Spent { goal, builds: builds.to_vec(), seconds: 0.0, exhausted: None });
+            self.spent.len() - 1
+        });
+        &mut self.spent[index]
     }
 
     /// A round that holds all of this.

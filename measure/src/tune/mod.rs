@@ -15,7 +15,7 @@ mod space;
 mod text;
 
 pub use goal::{Goal, Judgement, LOSS_ALLOWED, Request, Speed};
-pub use journal::{Failure, Journal, Part, Round, SCHEMA_VERSION, Sample, Sizes};
+pub use journal::{Failure, Journal, Part, Round, SCHEMA_VERSION, Sample, Sizes, Spent};
 pub use outcome::{Drift, Outcome, Rates, Stop, Together, Tried, Verdict};
 pub use sampler::LlamaBench;
 pub use search::{Event, Sampler, Wish, search, spent_before};

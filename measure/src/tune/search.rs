@@ -83,13 +83,15 @@ pub fn search(
     sampler: &mut dyn Sampler,
     on_event: &mut dyn FnMut(Event<'_>) -> Result<()>,
 ) -> Result<Outcome> {
-    let before = spent_before(journal, wish.goal);
+    let builds = space.builds();
+    let before = spent_before(journal, wish.goal, &builds);
     let mut search = Search {
         wish,
         sizes,
         journal,
         sampler,
         on_event,
+        builds,
         before,
         seen: Vec::new(),
         times: Vec::new(),
@@ -142,9 +144,9 @@ pub fn search(
     Ok(outcome)
 }
 
-/// The time that earlier searches have spent on a goal.
-pub fn spent_before(journal: &Journal, goal: Goal) -> Duration {
-    journal.seconds.get(&goal).and_then(|seconds| Duration::try_from_secs_f64(*seconds).ok()).unwrap_or_default()
+/// The time that the same search, among [`Space::builds`], took before.
+pub fn spent_before(journal: &Journal, goal: Goal, builds: &[String]) -> Duration {
+    journal.spent(goal, builds).and_then(|spent| Duration::try_from_secs_f64(spent.seconds).ok()).unwrap_or_default()
 }
 
 struct Search<'a> {
@@ -153,7 +155,9 @@ struct Search<'a> {
     journal: &'a mut Journal,
     sampler: &'a mut dyn Sampler,
     on_event: &'a mut dyn FnMut(Event<'_>) -> Result<()>,
-    /// The time that this goal took before this search.
+    /// [`Space::builds`].
+    builds: Vec<String>,
+    /// The time that this search took before.
     before: Duration,
     /// The rounds that this search has looked at, from the journal or new, in its order. What else the journal holds must
     /// change nothing, or the same search would end differently the second time.
@@ -387,7 +391,7 @@ impl<'a> Search<'a> {
         }
         // The last comparison runs in any case: without it nothing of the rest would count.
         if part != Part::Together && !self.has_time_for(wanted.len()) {
-            self.journal.exhausted.insert(self.wish.goal, self.wish.budget.as_secs());
+            self.journal.spent_mut(self.wish.goal, &self.builds).exhausted = Some(self.wish.budget.as_secs());
             return Ok(Err(Stop::Budget));
         }
         let mut round = Round { stage: stage.to_owned(), part, number, samples: Vec::new(), failures: Vec::new() };
@@ -409,7 +413,7 @@ impl<'a> Search<'a> {
             }
         }
         let seconds = crate::text::round(self.spent().as_secs_f64(), 3);
-        self.journal.seconds.insert(self.wish.goal, seconds);
+        self.journal.spent_mut(self.wish.goal, &self.builds).seconds = seconds;
         self.journal.seconds_per_process = crate::text::round(median(&self.times).unwrap_or_default(), 6);
         self.journal.rounds.push(round.clone());
         self.seen.push(round.clone());
@@ -417,7 +421,7 @@ impl<'a> Search<'a> {
         Ok(Ok(round))
     }
 
-    /// The time that was spent on this goal. What an earlier search spent counts, so that the same search, run again,
+    /// The time that was spent on this search. What an earlier search spent counts, so that the same search, run again,
     /// does not go on for ever.
     fn spent(&self) -> Duration {
         self.before + self.sampler.elapsed()
@@ -425,7 +429,8 @@ impl<'a> Search<'a> {
 
     /// Whether this many processes, and then the last comparison, fit into the time that is left.
     fn has_time_for(&self, processes: usize) -> bool {
-        if self.journal.exhausted.get(&self.wish.goal).is_some_and(|budget| *budget >= self.wish.budget.as_secs()) {
+        let known = self.journal.spent(self.wish.goal, &self.builds);
+        if known.and_then(|known| known.exhausted).is_some_and(|budget| budget >= self.wish.budget.as_secs()) {
             return false;
         }
         let spent = self.spent();

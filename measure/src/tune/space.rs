@@ -59,6 +59,21 @@ pub struct Skipped {
     pub why: String,
 }
 
+impl Space {
+    /// Every build that may be chosen, the baseline's first.
+    pub fn builds(&self) -> Vec<String> {
+        let choices = self.stages.iter().flat_map(|stage| &stage.knobs).flat_map(|knob| &knob.choices);
+        let others = choices.filter_map(|choice| choice.change.build.as_ref()).map(|(name, _)| name);
+        let mut builds = vec![self.baseline.run.build.clone()];
+        for build in others {
+            if !builds.contains(build) {
+                builds.push(build.clone());
+            }
+        }
+        builds
+    }
+}
+
 impl Knob {
     /// A knob of both phases, measured after an empty prompt.
     pub fn of_both(name: &str, choices: Vec<Choice>) -> Knob {

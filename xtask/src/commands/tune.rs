@@ -134,7 +134,9 @@ impl Flags {
         match serde_json::from_slice::<Kept>(&text).map(|kept| kept.journal) {
             Ok(old) if old.schema_version == new.schema_version && old.subject == new.subject => Ok(old),
             Ok(_) => {
-                ui::note("anew      the machine, what we may use of it, or the model is another than last time");
+                ui::note(
+                    "anew      the machine, what we may use of it, the model, or Caravan is another than last time",
+                );
                 Ok(new)
             }
             Err(error) => {
@@ -165,7 +167,8 @@ impl Flags {
         let progress = std::cell::RefCell::new(Progress::new("tuning", Unit::Steps));
         let budget = self.budget;
         let began = std::time::Instant::now();
-        let before = tune::spent_before(journal, self.goal.into()).as_secs();
+        let usual = llama::space(facts, USUAL);
+        let before = tune::spent_before(journal, self.goal.into(), &usual.builds()).as_secs();
         let mut sampler = tune::LlamaBench::new(model.path.clone(), |launch| {
             let spent = (before + began.elapsed().as_secs()).min(budget.as_secs());
             let options: Vec<String> =
@@ -175,7 +178,7 @@ impl Flags {
         })?;
         let sizes = match journal.sizes {
             Some(sizes) => sizes,
-            None => *journal.sizes.insert(sampler.sizes(&llama::space(facts, USUAL).baseline, self.budget)?),
+            None => *journal.sizes.insert(sampler.sizes(&usual.baseline, self.budget)?),
         };
         let space = llama::space(facts, sizes);
         let wish = Wish { goal: self.goal.into(), request: tune::Request::default(), budget };
