@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests, as the tests themselves, fail by panicking")]
 
 mod common {
+    pub(crate) mod limits;
     pub(crate) mod server;
 }
 
@@ -11,20 +12,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use build_info::Sha256Digest;
+use common::limits::LIMITS;
 use common::server::{Answer, Server, answer, ok};
 use diagnostic::{Result, codes};
 use fetch::http::{Downloaded, Limits, download, sha256_of};
 use sha2::Digest;
-
-const LIMITS: Limits = Limits {
-    connect: Duration::from_secs(5),
-    read: Duration::from_secs(5),
-    attempts: 3,
-    backoff: Duration::from_millis(1),
-    longest_pause: Duration::from_millis(50),
-    whole: Duration::from_secs(30),
-    size: 1_000_000,
-};
 
 fn digest(bytes: &[u8]) -> Sha256Digest {
     Sha256Digest::new(sha2::Sha256::digest(bytes).into())

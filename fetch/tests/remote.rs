@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests, as the tests themselves, fail by panicking")]
 
 mod common {
+    pub(crate) mod limits;
     pub(crate) mod ranges;
     pub(crate) mod server;
 }
@@ -10,6 +11,7 @@ mod common {
 use std::io::{Read, Seek, SeekFrom};
 use std::time::{Duration, Instant};
 
+use common::limits;
 use common::ranges::{Kind, Ranges};
 use common::server::{Answer, Server, answer, ok};
 use diagnostic::{Code, Error, Result, codes};
@@ -17,15 +19,7 @@ use fetch::http::{Limits, Remote, beside, file_name};
 use gguf::model::{Quant, Shape, plan, write};
 use gguf::{Arrays, ModelFiles};
 
-const LIMITS: Limits = Limits {
-    connect: Duration::from_secs(5),
-    read: Duration::from_secs(5),
-    attempts: 3,
-    backoff: Duration::from_millis(1),
-    longest_pause: Duration::from_millis(50),
-    whole: Duration::from_secs(30),
-    size: 8 << 20,
-};
+const LIMITS: Limits = Limits { size: 8 << 20, ..limits::LIMITS };
 
 fn model(url: &str, limits: &Limits) -> Result<ModelFiles> {
     ModelFiles::read(&file_name(url)?, Arrays::SHORT, |part| Remote::open(&beside(url, part)?, limits))

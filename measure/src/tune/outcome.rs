@@ -66,7 +66,7 @@ pub struct Tried {
 pub enum Verdict {
     /// Faster, twice: kept.
     Kept,
-    /// Faster, but another choice of the knob more so.
+    /// Faster, but another choice of the knob more so, or as much with fewer changes.
     Beaten,
     /// It looked faster once and not again.
     NotAgain,

@@ -308,39 +308,41 @@ impl<'a> Search<'a> {
         State::Open
     }
 
-    /// Of the choices of a knob that are faster, only the best is kept: the one that was faster `again`, or else the best of
+    /// Of the choices of a knob that are faster, only one is kept: the one that was faster `again`, or else the best of
     /// those that were not measured again.
     fn only_the_best(&self, incumbent: &Setup, candidates: &mut [Candidate<'_>], again: &[usize]) {
-        let mut best: BTreeMap<&str, (usize, f64)> = BTreeMap::new();
-        let mut beaten = Vec::new();
+        let mut faster: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
         for (i, candidate) in candidates.iter().enumerate() {
-            let confirmed = again.contains(&i) && candidate.state == State::Decided(Verdict::Kept);
-            if confirmed {
-                let one = best.insert(&candidate.knob.name, (i, f64::INFINITY));
-                beaten.extend(one.map(|(other, _)| other));
-                continue;
-            }
-            let is_faster = matches!(candidate.state, State::Decided(Verdict::Kept | Verdict::Beaten));
-            if again.contains(&i) || !is_faster {
-                continue;
-            }
-            let score = self.wish.goal.score(&self.speed(candidate, incumbent));
-            match best.get(candidate.knob.name.as_str()) {
-                Some(&(_, other)) if other >= score => beaten.push(i),
-                Some(&(other, _)) => {
-                    beaten.push(other);
-                    best.insert(&candidate.knob.name, (i, score));
-                }
-                None => drop(best.insert(&candidate.knob.name, (i, score))),
+            if matches!(candidate.state, State::Decided(Verdict::Kept | Verdict::Beaten)) {
+                faster.entry(&candidate.knob.name).or_default().push(i);
             }
         }
-        let best: Vec<usize> = best.into_values().map(|(i, _)| i).collect();
-        for i in best {
-            candidates[i].state = State::Decided(Verdict::Kept);
+        let faster: Vec<Vec<usize>> = faster.into_values().collect();
+        for mut faster in faster {
+            let confirmed = |&i: &usize| again.contains(&i) && candidates[i].state == State::Decided(Verdict::Kept);
+            let one = faster.iter().copied().rfind(confirmed).or_else(|| {
+                faster.retain(|i| !again.contains(i));
+                self.best(incumbent, candidates, &faster)
+            });
+            for i in faster {
+                let verdict = if Some(i) == one { Verdict::Kept } else { Verdict::Beaten };
+                candidates[i].state = State::Decided(verdict);
+            }
         }
-        for i in beaten {
-            candidates[i].state = State::Decided(Verdict::Beaten);
-        }
+    }
+
+    /// The fastest, unless another that changes less is as fast within the noise: then that one, or which of many equal
+    /// choices is kept would be chance.
+    fn best(&self, incumbent: &Setup, candidates: &[Candidate<'_>], faster: &[usize]) -> Option<usize> {
+        let score = |i: &usize| self.wish.goal.score(&self.speed(&candidates[*i], incumbent));
+        let fastest = faster.iter().copied().min_by(|a, b| score(b).total_cmp(&score(a)))?;
+        let best = &candidates[fastest];
+        let changes = |i: &usize| candidates[*i].choice.change.count();
+        let as_fast = |i: &usize| {
+            let speed = self.speed_in(&best.rounds, &best.setup, &candidates[*i].setup, &best.phases, best.knob.depth);
+            changes(i) < changes(&fastest) && self.wish.goal.judge(&speed) != Judgement::Faster
+        };
+        faster.iter().copied().filter(as_fast).min_by_key(changes).or(Some(fastest))
     }
 
     /// The phases of a knob that the goal looks at.

@@ -71,6 +71,12 @@ impl Change {
         Change { options: BTreeMap::from([(name.to_owned(), value.to_owned())]), ..Change::default() }
     }
 
+    /// How many things it sets.
+    pub fn count(&self) -> usize {
+        let threads = [self.threads, self.threads_batch].into_iter().flatten().count();
+        usize::from(self.build.is_some()) + self.environment.len() + self.options.len() + threads
+    }
+
     /// Sets a variable.
     pub fn variable(name: &str, value: &str) -> Change {
         Change { environment: BTreeMap::from([(name.to_owned(), value.to_owned())]), ..Change::default() }

@@ -67,7 +67,7 @@ fn row(tried: &Tried) -> Vec<String> {
 pub fn verdict(verdict: &Verdict) -> String {
     match verdict {
         Verdict::Kept => "kept".to_owned(),
-        Verdict::Beaten => "faster, another choice more so".to_owned(),
+        Verdict::Beaten => "faster, another choice was taken".to_owned(),
         Verdict::NotAgain => "no difference when measured again".to_owned(),
         Verdict::NotTogether => "faster by itself, not with the rest".to_owned(),
         Verdict::Harms => "costs the other phase too much".to_owned(),
