@@ -28,6 +28,8 @@ const AGAIN_ROUNDS: usize = 7;
 const TOGETHER_ROUNDS: u32 = 5;
 /// The name under which the last comparison stands in the journal.
 const TOGETHER: &str = "together";
+/// Choices that differ by less, and not beyond doubt, count as equally fast.
+const ALIKE: f64 = 0.03;
 const PHASES: [Phase; 2] = [Phase::Prompt, Phase::Generation];
 /// The median of this many samples at both ends tells drift.
 const DRIFT_SAMPLES: usize = 5;
@@ -331,16 +333,19 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// The fastest, unless another that changes less is as fast within the noise: then that one, or which of many equal
-    /// choices is kept would be chance.
+    /// The fastest, unless another that changes less is as fast: then that one, or which of many equal choices is kept would
+    /// be chance.
     fn best(&self, incumbent: &Setup, candidates: &[Candidate<'_>], faster: &[usize]) -> Option<usize> {
         let score = |i: &usize| self.wish.goal.score(&self.speed(&candidates[*i], incumbent));
         let fastest = faster.iter().copied().min_by(|a, b| score(b).total_cmp(&score(a)))?;
         let best = &candidates[fastest];
-        let changes = |i: &usize| candidates[*i].choice.change.count();
+        let changes = |i: &usize| candidates[*i].setup.differences(incumbent);
         let as_fast = |i: &usize| {
             let speed = self.speed_in(&best.rounds, &best.setup, &candidates[*i].setup, &best.phases, best.knob.depth);
-            changes(i) < changes(&fastest) && self.wish.goal.judge(&speed) != Judgement::Faster
+            let goal = self.wish.goal;
+            changes(i) < changes(&fastest)
+                && goal.judge(&speed) != Judgement::Faster
+                && goal.score(&speed) < 1.0 + ALIKE
         };
         faster.iter().copied().filter(as_fast).min_by_key(changes).or(Some(fastest))
     }

@@ -1,6 +1,6 @@
 //! How llama.cpp is run, and what a knob changes about it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
@@ -71,12 +71,6 @@ impl Change {
         Change { options: BTreeMap::from([(name.to_owned(), value.to_owned())]), ..Change::default() }
     }
 
-    /// How many things it sets.
-    pub fn count(&self) -> usize {
-        let threads = [self.threads, self.threads_batch].into_iter().flatten().count();
-        usize::from(self.build.is_some()) + self.environment.len() + self.options.len() + threads
-    }
-
     /// Sets a variable.
     pub fn variable(name: &str, value: &str) -> Change {
         Change { environment: BTreeMap::from([(name.to_owned(), value.to_owned())]), ..Change::default() }
@@ -97,6 +91,19 @@ impl Setup {
         setup.threads = change.threads.unwrap_or(setup.threads);
         setup.threads_batch = change.threads_batch.unwrap_or(setup.threads_batch);
         setup
+    }
+
+    /// In how many things it differs from another.
+    pub(crate) fn differences(&self, other: &Setup) -> usize {
+        let differ = |ours: &BTreeMap<String, String>, others: &BTreeMap<String, String>| {
+            let names: BTreeSet<&String> = ours.keys().chain(others.keys()).collect();
+            names.into_iter().filter(|name| ours.get(*name) != others.get(*name)).count()
+        };
+        usize::from(self.run.build != other.run.build)
+            + differ(&self.run.environment, &other.run.environment)
+            + differ(&self.run.options, &other.run.options)
+            + usize::from(self.threads != other.threads)
+            + usize::from(self.threads_batch != other.threads_batch)
     }
 
     /// The process that measures a phase of this setup.
