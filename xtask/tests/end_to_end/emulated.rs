@@ -177,6 +177,33 @@ fn every_variant_that_runs_here_computes_what_x64_computes() {
     }
 }
 
+/// Where weights are not rearranged, other kernels run, and which of them depends on how many tokens are read at once.
+#[test]
+fn weights_as_they_were_read_compute_the_same_in_batches_of_every_size() {
+    let portable = Installed::find().portable();
+    let models = Models::new();
+    let cpu = host::Host::probe().cpu;
+    let choice = host::variants::choose(&cpu, &portable.variants(), None);
+    let taken = choice.taken().unwrap();
+    let logits = |variant: &str, model: &Path, at_once: &str| {
+        let mut server = Command::new(portable.bin("llama-server"));
+        server.args(["--no-repack", "--ubatch-size", at_once]).env(FORCE, variant);
+        run(server, model).logits
+    };
+    for &(quant, bound) in BOUNDS {
+        let model = models.tiny(quant);
+        let right = logits("x64", &model, "1");
+        for variant in choice.runnable().filter(|variant| ["haswell", taken].contains(variant)) {
+            // Of 41 tokens some are left over: 1, 6, 5, 11 and 9.
+            for at_once in ["5", "7", "12", "15", "16"] {
+                let error = nmse(&right, &logits(variant, &model, at_once));
+                println!("{quant} {variant}, {at_once} at once: nmse {error:.1e}");
+                assert!(error < bound, "{variant}, {quant}, {at_once} at once: {error:e}");
+            }
+        }
+    }
+}
+
 #[test]
 fn show_build_names_the_variant_that_is_taken() {
     let installed = Installed::find();
