@@ -152,7 +152,8 @@ fn tried(tunes: &[Named<Tune>]) -> String {
 fn builds(benches: &[Named<Report>]) -> String {
     let mut text = String::new();
     for Named { file, report } in benches {
-        let model = report.model.description.as_deref().unwrap_or(&report.model.path);
+        // llama.cpp's own description guesses the size from the number of layers.
+        let model = Path::new(&report.model.path).file_stem().unwrap_or_default().display();
         let gb_s = report.bandwidth_gb_s.map(|gb_s| format!(", read bandwidth {gb_s:.1} GB/s")).unwrap_or_default();
         write!(
             text,
@@ -169,6 +170,11 @@ fn builds(benches: &[Named<Report>]) -> String {
         .expect("a String takes any text");
         for build in &report.builds {
             writeln!(text, "{}", row(report, build)).expect("a String takes any text");
+        }
+        let share =
+            |build: &BuildReport| build.figures.iter().filter_map(|figure| figure.bandwidth_share).reduce(f64::max);
+        if report.builds.iter().filter_map(share).any(|share| share > 1.0) {
+            text.push_str("\nMore than 100 %: others used the memory while its bandwidth was measured.\n");
         }
         text.push('\n');
     }
