@@ -337,7 +337,8 @@ impl<'a> Search<'a> {
     /// be chance.
     fn best(&self, incumbent: &Setup, candidates: &[Candidate<'_>], faster: &[usize]) -> Option<usize> {
         let score = |i: &usize| self.wish.goal.score(&self.speed(&candidates[*i], incumbent));
-        let fastest = faster.iter().copied().min_by(|a, b| score(b).total_cmp(&score(a)))?;
+        let by_speed = |a: &usize, b: &usize| score(b).total_cmp(&score(a));
+        let fastest = faster.iter().copied().min_by(by_speed)?;
         let best = &candidates[fastest];
         let changes = |i: &usize| candidates[*i].setup.differences(incumbent);
         let as_fast = |i: &usize| {
@@ -347,7 +348,8 @@ impl<'a> Search<'a> {
                 && goal.judge(&speed) != Judgement::Faster
                 && goal.score(&speed) < 1.0 + ALIKE
         };
-        faster.iter().copied().filter(as_fast).min_by_key(changes).or(Some(fastest))
+        let simplest = |a: &usize, b: &usize| changes(a).cmp(&changes(b)).then_with(|| by_speed(a, b));
+        faster.iter().copied().filter(as_fast).min_by(simplest).or(Some(fastest))
     }
 
     /// The phases of a knob that the goal looks at.
