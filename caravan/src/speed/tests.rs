@@ -1,3 +1,5 @@
+//! What is expected of a model on this machine: measured, computed from another, or from a data sheet.
+
 use std::num::NonZeroU32;
 
 use build_info::{BuildId, Figure, Trial};
