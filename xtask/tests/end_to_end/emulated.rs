@@ -17,7 +17,7 @@ use std::process::Command;
 use gguf::model::{self, Quant, Shape};
 use host::variants::{FORCE, X86_64};
 
-use crate::installed::{Installed, output, text};
+use crate::installed::{Installed, Portable, output, text};
 use crate::server::Server;
 
 /// Emulated processor, and the variant that it must take, each variant once. QEMU 7.2 or later.
@@ -118,6 +118,15 @@ fn run(server: Command, model: &Path) -> Run {
     Run { logits: logits.collect(), variant }
 }
 
+/// What a variant computes, forced, where the server is given these words.
+fn logits(portable: &Portable, variant: &str, words: &[&str], model: &Path) -> Vec<Vec<f64>> {
+    let mut server = Command::new(portable.bin("llama-server"));
+    server.args(words).env(FORCE, variant);
+    let run = run(server, model);
+    assert_eq!(run.variant, variant);
+    run.logits
+}
+
 /// The mean square of the difference, over the mean square of what is right; every vector less its mean.
 fn nmse(right: &[Vec<f64>], other: &[Vec<f64>]) -> f64 {
     let centred = |vector: &[f64]| {
@@ -161,13 +170,7 @@ fn every_variant_that_runs_here_computes_what_x64_computes() {
     let choice = host::variants::choose(&cpu, &portable.variants(), None);
     for &(quant, bound) in BOUNDS {
         let model = models.tiny(quant);
-        let forced = |variant: &str| {
-            let mut server = Command::new(portable.bin("llama-server"));
-            server.env(FORCE, variant);
-            let run = run(server, &model);
-            assert_eq!(run.variant, variant);
-            run.logits
-        };
+        let forced = |variant: &str| logits(&portable, variant, &[], &model);
         let right = forced("x64");
         for variant in choice.runnable() {
             let error = nmse(&right, &forced(variant));
@@ -185,18 +188,15 @@ fn weights_as_they_were_read_compute_the_same_in_batches_of_every_size() {
     let cpu = host::Host::probe().cpu;
     let choice = host::variants::choose(&cpu, &portable.variants(), None);
     let taken = choice.taken().unwrap();
-    let logits = |variant: &str, model: &Path, at_once: &str| {
-        let mut server = Command::new(portable.bin("llama-server"));
-        server.args(["--no-repack", "--ubatch-size", at_once]).env(FORCE, variant);
-        run(server, model).logits
-    };
     for &(quant, bound) in BOUNDS {
         let model = models.tiny(quant);
-        let right = logits("x64", &model, "1");
+        let batches =
+            |variant: &str, size: &str| logits(&portable, variant, &["--no-repack", "--ubatch-size", size], &model);
+        let right = batches("x64", "1");
         for variant in choice.runnable().filter(|variant| ["haswell", taken].contains(variant)) {
             // Of 41 tokens some are left over: 1, 6, 5, 11 and 9.
             for at_once in ["5", "7", "12", "15", "16"] {
-                let error = nmse(&right, &logits(variant, &model, at_once));
+                let error = nmse(&right, &batches(variant, at_once));
                 println!("{quant} {variant}, {at_once} at once: nmse {error:.1e}");
                 assert!(error < bound, "{variant}, {quant}, {at_once} at once: {error:e}");
             }

@@ -90,7 +90,7 @@ fn a_damaged_search_is_made_anew() {
     let mut other = read(&file);
     other["journal"]["subject"]["machine"] = "another".into();
     fs::write(&file, other.to_string()).unwrap();
-    assert!(text(&tune().stderr).contains("the model, or Caravan is another than last time"));
+    assert!(text(&tune().stderr).contains("the machine, what we may use of it, the model, or Caravan is another"));
 }
 
 #[test]
