@@ -241,6 +241,11 @@ impl Report {
 }
 
 impl BuildReport {
+    /// Whether something of it read more than the bandwidth that was measured: that says nothing about the build.
+    pub fn beats_bandwidth(&self) -> bool {
+        self.figures.iter().any(|figure| figure.bandwidth_share.is_some_and(|share| share > 1.0))
+    }
+
     /// The figure of a phase at a thread count.
     pub fn figure(&self, phase: Phase, threads: usize) -> Option<&Figure> {
         self.figures.iter().find(|figure| figure.phase == phase && figure.threads == threads)

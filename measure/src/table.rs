@@ -137,7 +137,7 @@ fn notes(report: &Report) -> Vec<String> {
     }
     for build in &report.builds {
         notes.extend(build.figures.iter().filter(|figure| figure.unstable).map(|figure| unstable(build, figure)));
-        if build.figures.iter().any(|figure| figure.bandwidth_share.is_some_and(|share| share > 1.0)) {
+        if build.beats_bandwidth() {
             let label = &build.label;
             let why = "the model fits into the cache, or others used memory while bandwidth was measured";
             notes.push(format!("warning: `{label}` beats the read bandwidth: {why}"));

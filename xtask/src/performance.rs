@@ -171,9 +171,7 @@ fn builds(benches: &[Named<Report>]) -> String {
         for build in &report.builds {
             writeln!(text, "{}", row(report, build)).expect("a String takes any text");
         }
-        let share =
-            |build: &BuildReport| build.figures.iter().filter_map(|figure| figure.bandwidth_share).reduce(f64::max);
-        if report.builds.iter().filter_map(share).any(|share| share > 1.0) {
+        if report.builds.iter().any(BuildReport::beats_bandwidth) {
             text.push_str("\nMore than 100 %: others used the memory while its bandwidth was measured.\n");
         }
         text.push('\n');
